@@ -1,0 +1,108 @@
+//! Where the configuration comes from, and how a mistake in it is told.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::Value;
+
+use crate::config::Config;
+use crate::config::Problem;
+
+/// Prefix of the environment variables that are read: `POCKIT_HTTP__LISTEN` is `listen` in `[http]`.
+pub const ENVIRONMENT_PREFIX: &str = "POCKIT_";
+/// File that is read where none is named, if it is there.
+pub const DEFAULT_FILE: &str = "pockit.toml";
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum Error {
+    #[error("cannot read the configuration file {0}: no such file")]
+    Missing(PathBuf),
+    #[error("cannot use the configuration: {0}")]
+    Unreadable(String),
+    #[error("cannot use the configuration: {}", sentences(.0))]
+    Invalid(Vec<(Problem, String)>),
+}
+
+/// What was said on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file named by `--config`.
+    pub file: Option<PathBuf>,
+    /// Keys set by flags, as `section.key` and a value in TOML's notation.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+///
+/// A named file that is missing, a file that is not TOML, an unknown key, a value of the wrong type, or values that
+/// cannot work together. Each message names the key and where it came from.
+pub fn load(sources: &Sources) -> Result<Config, Error> {
+    let figment = figment(sources)?;
+    let config: Config = figment.extract().map_err(|error| Error::Unreadable(described(error)))?;
+    let problems = config.problems();
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    let located = problems.into_iter().map(|problem| {
+        let origin = origin(&figment, problem.key);
+        (problem, origin)
+    });
+    Err(Error::Invalid(located.collect()))
+}
+
+fn figment(sources: &Sources) -> Result<Figment, Error> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    let file = match &sources.file {
+        Some(file) if !file.is_file() => return Err(Error::Missing(file.clone())),
+        Some(file) => Some(file.as_path()),
+        None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.is_file()),
+    };
+    if let Some(file) = file {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    figment = figment.merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"));
+    for (key, value) in &sources.flags {
+        let value: Value = value.parse().unwrap_or_else(|never| match never {});
+        figment = figment.merge(Serialized::global(key, value));
+    }
+    Ok(figment)
+}
+
+/// One line a mistake, with the key as it is written in the file.
+fn described(errors: figment::Error) -> String {
+    let lines = errors.into_iter().map(|error| {
+        let key = error.path.join(".");
+        let origin = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" (from {})", named(metadata, &key)));
+        match key.is_empty() {
+            true => format!("{}{origin}", error.kind),
+            false => format!("{key}: {}{origin}", error.kind),
+        }
+    });
+    lines.collect::<Vec<_>>().join("; ")
+}
+
+fn origin(figment: &Figment, key: &str) -> String {
+    figment.find_metadata(key).map_or_else(|| "the defaults".to_owned(), |metadata| named(metadata, key))
+}
+
+/// Where a value came from, in the words of someone who would look for it.
+fn named(metadata: &figment::Metadata, key: &str) -> String {
+    match &metadata.source {
+        Some(figment::Source::File(file)) => file.display().to_string(),
+        _ if metadata.name.contains("environment") => {
+            format!("the environment variable {ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"))
+        }
+        Some(figment::Source::Code(_)) if metadata.name.contains("Config") => "the defaults".to_owned(),
+        _ => "the command line".to_owned(),
+    }
+}
+
+fn sentences(problems: &[(Problem, String)]) -> String {
+    let lines: Vec<_> = problems.iter().map(|(problem, origin)| format!("{} {} (from {origin})", problem.key, problem.sentence)).collect();
+    lines.join("; ")
+}

@@ -1,0 +1,208 @@
+//! Durable state: accounts, profiles, pictures. The only mutable state of the program.
+//!
+//! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
+//! or how pictures are made.
+
+pub mod record;
+pub mod sled;
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::domain::Timestamp;
+use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
+use crate::domain::user::Account;
+use crate::domain::user::DisplayName;
+use crate::domain::user::Email;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+
+/// Why the store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum Error {
+    /// Nothing of that name, or no longer.
+    #[error("no such {0}")]
+    NotFound(What),
+    /// Something of that name is there already.
+    #[error("this {0} is taken")]
+    AlreadyExists(What),
+    /// Stored bytes are not what was written. Never the caller's fault.
+    #[error("stored {what} is damaged: {detail}")]
+    Damaged { what: What, detail: String },
+    /// The write would leave less free space than `storage.free_bytes_min`.
+    #[error("disk is full: {free} bytes are free, {free_min} must stay free")]
+    DiskFull { free: u64, free_min: u64 },
+    /// Another process has the data directory, or it cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Unavailable(String),
+    /// The store was written by a newer program.
+    #[error("store has schema version {found}, this program knows versions up to {known}")]
+    TooNew { found: u32, known: u32 },
+    /// The disk or the database failed; state is as before the call.
+    #[error("cannot {attempt}")]
+    Io { attempt: &'static str, #[source] source: Arc<dyn StdError + Send + Sync> },
+}
+
+/// The kinds of things that a store holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum What {
+    /// An account or profile, by user id.
+    User,
+    /// A log-in name.
+    Email,
+    /// A picture or one of its renditions.
+    Picture,
+    /// Something that only the store knows of.
+    Record,
+}
+
+impl std::fmt::Display for What {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::User => "user",
+            Self::Email => "email address",
+            Self::Picture => "picture",
+            Self::Record => "record",
+        })
+    }
+}
+
+/// A rendition as read back: its bytes were compared with their checksum.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredRendition {
+    /// The JPEG file.
+    pub bytes: Bytes,
+    /// XXH3-128 of the file: a strong validator, as the file never changes.
+    pub checksum: u128,
+    /// When the picture was uploaded.
+    pub uploaded_at: Timestamp,
+}
+
+/// What a store holds, counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Users with a profile.
+    pub users: u64,
+    /// Pictures that a profile points at.
+    pub pictures: u64,
+}
+
+/// Durable accounts, profiles and pictures.
+///
+/// Contract, checked by the conformance suite for every implementation:
+///
+/// 1. Each method is atomic; `Ok` from a writing method means: survives power loss.
+/// 2. A user never points at a picture that cannot be read. At most one live picture a user.
+/// 3. A picture never changes. Each blob carries a checksum, verified on read: damage is [`Error::Damaged`],
+///    never a wrong picture.
+/// 4. Dropping a returned future at any `.await` breaks none of the above: the write happens wholly or not at all.
+/// 5. Disk full or an I/O error is an error value; reads go on; it heals when space returns.
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// Makes a user with an account and an empty profile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] for a taken id or e-mail address.
+    async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error>;
+
+    /// The account of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn account(&self, user: &UserId) -> Result<Account, Error>;
+
+    /// The account with that e-mail address, compared without case.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such an account.
+    async fn account_by_email(&self, email: &Email) -> Result<Account, Error>;
+
+    /// Replaces the password hash of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn set_password_hash(&self, user: &UserId, password_hash: String) -> Result<(), Error>;
+
+    /// Removes a user: account, profile, picture and all blobs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn delete_user(&self, user: &UserId) -> Result<(), Error>;
+
+    /// The users in order of their ids, at most `count`, those behind `after`. Fewer than `count`: there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] or [`Error::Io`].
+    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error>;
+
+    /// The profile of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn profile(&self, user: &UserId) -> Result<Profile, Error>;
+
+    /// Changes the display name of a user; answers with the profile as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn rename(&self, user: &UserId, name: DisplayName, now: Timestamp) -> Result<Profile, Error>;
+
+    /// Gives a user this picture and removes the one before, blobs and all; answers with the profile as it is then.
+    /// `renditions` are those that `picture.sizes_px` names, in that order; `picture.uploaded_at` becomes the
+    /// profile's time of change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user: nothing is stored then.
+    async fn replace_picture(&self, user: &UserId, picture: Picture, renditions: Vec<Rendition>) -> Result<Profile, Error>;
+
+    /// Takes the picture of a user away, blobs and all; answers with the profile as it is then. No picture: no change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] without such a user.
+    async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error>;
+
+    /// A rendition of a live picture.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if no user has that picture (any more) or it has no such size.
+    async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error>;
+
+    /// How much there is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    async fn counts(&self) -> Result<Counts, Error>;
+
+    /// Whether writes would be taken just now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DiskFull`] or [`Error::Unavailable`] with the reason why not.
+    async fn ready(&self) -> Result<(), Error>;
+
+    /// Ends all work and leaves the data so that the next opening is quick. No other method is called afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless.
+    async fn close(&self) -> Result<(), Error>;
+}
