@@ -17,6 +17,7 @@ use crate::domain::picture::Fit;
 
 pub use load::{Error, Sources, load};
 pub use validate::Problem;
+pub use validate::SECRET_BYTES_MIN;
 
 /// The whole configuration, one field a section of `pockit.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -56,8 +57,14 @@ pub struct Http {
     pub body_timeout_ms: u64,
     /// Largest picture file that is accepted, in bytes.
     pub upload_bytes_max: u64,
+    /// Everything in an upload's form that is not the file, in bytes: boundaries, part heads, other fields.
+    pub form_overhead_bytes_max: u64,
+    /// Parts of an upload's form.
+    pub form_parts_max: usize,
     /// Upload bodies held in memory at once, in bytes over all requests. What does not fit is answered with 503.
     pub bodies_bytes_max: u64,
+    /// How long an upload waits for room among them before its 503, in milliseconds.
+    pub bodies_wait_ms: u64,
     /// Largest JSON body, in bytes.
     pub json_bytes_max: u64,
     /// After a refusal: how much of a body that still arrives is read and dropped, in bytes, so that the client
@@ -79,7 +86,10 @@ impl Default for Http {
             body_idle_timeout_ms: 10_000,
             body_timeout_ms: 60_000,
             upload_bytes_max: 5 * 1_024 * 1_024,
+            form_overhead_bytes_max: 64 * 1_024,
+            form_parts_max: 16,
             bodies_bytes_max: 160 * 1_024 * 1_024,
+            bodies_wait_ms: 10_000,
             json_bytes_max: 16 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
             drain_timeout_ms: 5_000,
@@ -146,7 +156,9 @@ pub struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { uploads_per_hour: 30 }
+        Self {
+            uploads_per_hour: 30,
+        }
     }
 }
 
@@ -193,7 +205,10 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { count: 0, queue_max: 64 }
+        Self {
+            count: 0,
+            queue_max: 64,
+        }
     }
 }
 

@@ -23,9 +23,19 @@ pub enum Error {
     #[error("{0} is not accepted, only JPEG, PNG and HEIC are")]
     UnsupportedFormat(&'static str),
     #[error("the picture has {pixels} pixels ({width} × {height}), the limit is {pixels_max}")]
-    TooManyPixels { width: u32, height: u32, pixels: u64, pixels_max: u64 },
+    TooManyPixels {
+        width: u32,
+        height: u32,
+        pixels: u64,
+        pixels_max: u64,
+    },
     #[error("the crop ends at {right},{bottom}, outside the picture of {width} × {height}")]
-    CropOutside { right: u64, bottom: u64, width: u32, height: u32 },
+    CropOutside {
+        right: u64,
+        bottom: u64,
+        width: u32,
+        height: u32,
+    },
     #[error("cannot decode the {0} file")]
     Malformed(Format, #[source] Box<dyn StdError + Send + Sync>),
     #[error("cannot encode the picture")]
@@ -43,7 +53,7 @@ pub struct Rendered {
     pub height: u16,
     /// One JPEG file a configured size, in the order of the configuration (largest first).
     pub renditions: Vec<Rendition>,
-    /// ThumbHash of the picture, at most 25 bytes.
+    /// `ThumbHash` of the picture, at most 25 bytes.
     pub thumbhash: Vec<u8>,
     /// What was done, sorted, each at most once.
     pub applied: Vec<Applied>,

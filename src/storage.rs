@@ -47,7 +47,11 @@ pub enum Error {
     TooNew { found: u32, known: u32 },
     /// The disk or the database failed; state is as before the call.
     #[error("cannot {attempt}")]
-    Io { attempt: &'static str, #[source] source: Arc<dyn StdError + Send + Sync> },
+    Io {
+        attempt: &'static str,
+        #[source]
+        source: Arc<dyn StdError + Send + Sync>,
+    },
 }
 
 /// The kinds of things that a store holds.
@@ -160,7 +164,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Error::NotFound`] without such a user.
-    async fn rename(&self, user: &UserId, name: DisplayName, now: Timestamp) -> Result<Profile, Error>;
+    async fn rename(
+        &self,
+        user: &UserId,
+        name: DisplayName,
+        now: Timestamp,
+    ) -> Result<Profile, Error>;
 
     /// Gives a user this picture and removes the one before, blobs and all; answers with the profile as it is then.
     /// `renditions` are those that `picture.sizes_px` names, in that order; `picture.uploaded_at` becomes the
@@ -169,7 +178,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Error::NotFound`] without such a user: nothing is stored then.
-    async fn replace_picture(&self, user: &UserId, picture: Picture, renditions: Vec<Rendition>) -> Result<Profile, Error>;
+    async fn replace_picture(
+        &self,
+        user: &UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    ) -> Result<Profile, Error>;
 
     /// Takes the picture of a user away, blobs and all; answers with the profile as it is then. No picture: no change.
     ///
@@ -205,4 +219,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless.
     async fn close(&self) -> Result<(), Error>;
+}
+
+/// stub, replaced at the merge
+pub async fn open(_config: &crate::config::Storage) -> Result<Arc<dyn Store>, Error> {
+    Err(Error::Unavailable("stub".to_owned()))
 }

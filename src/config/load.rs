@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::config::Problem;
 
 /// Prefix of the environment variables that are read: `POCKIT_HTTP__LISTEN` is `listen` in `[http]`.
-pub const ENVIRONMENT_PREFIX: &str = "POCKIT_";
+const ENVIRONMENT_PREFIX: &str = "POCKIT_";
 /// File that is read where none is named, if it is there.
-pub const DEFAULT_FILE: &str = "pockit.toml";
+const DEFAULT_FILE: &str = "pockit.toml";
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,9 @@ pub struct Sources {
 /// cannot work together. Each message names the key and where it came from.
 pub fn load(sources: &Sources) -> Result<Config, Error> {
     let figment = figment(sources)?;
-    let config: Config = figment.extract().map_err(|error| Error::Unreadable(described(error)))?;
+    let config: Config = figment
+        .extract()
+        .map_err(|error| Error::Unreadable(described(error)))?;
     let problems = config.problems();
     if problems.is_empty() {
         return Ok(config);
@@ -77,17 +79,26 @@ fn figment(sources: &Sources) -> Result<Figment, Error> {
 fn described(errors: figment::Error) -> String {
     let lines = errors.into_iter().map(|error| {
         let key = error.path.join(".");
-        let origin = error.metadata.as_ref().map_or_else(String::new, |metadata| format!(" (from {})", named(metadata, &key)));
-        match key.is_empty() {
-            true => format!("{}{origin}", error.kind),
-            false => format!("{key}: {}{origin}", error.kind),
+        let origin = error
+            .metadata
+            .as_ref()
+            .map_or_else(String::new, |metadata| {
+                format!(" (from {})", named(metadata, &key))
+            });
+        if key.is_empty() {
+            format!("{}{origin}", error.kind)
+        } else {
+            format!("{key}: {}{origin}", error.kind)
         }
     });
     lines.collect::<Vec<_>>().join("; ")
 }
 
 fn origin(figment: &Figment, key: &str) -> String {
-    figment.find_metadata(key).map_or_else(|| "the defaults".to_owned(), |metadata| named(metadata, key))
+    figment.find_metadata(key).map_or_else(
+        || "the defaults".to_owned(),
+        |metadata| named(metadata, key),
+    )
 }
 
 /// Where a value came from, in the words of someone who would look for it.
@@ -95,14 +106,22 @@ fn named(metadata: &figment::Metadata, key: &str) -> String {
     match &metadata.source {
         Some(figment::Source::File(file)) => file.display().to_string(),
         _ if metadata.name.contains("environment") => {
-            format!("the environment variable {ENVIRONMENT_PREFIX}{}", key.to_uppercase().replace('.', "__"))
+            format!(
+                "the environment variable {ENVIRONMENT_PREFIX}{}",
+                key.to_uppercase().replace('.', "__")
+            )
         }
-        Some(figment::Source::Code(_)) if metadata.name.contains("Config") => "the defaults".to_owned(),
+        Some(figment::Source::Code(_)) if metadata.name.contains("Config") => {
+            "the defaults".to_owned()
+        }
         _ => "the command line".to_owned(),
     }
 }
 
 fn sentences(problems: &[(Problem, String)]) -> String {
-    let lines: Vec<_> = problems.iter().map(|(problem, origin)| format!("{} {} (from {origin})", problem.key, problem.sentence)).collect();
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|(problem, origin)| format!("{} {} (from {origin})", problem.key, problem.sentence))
+        .collect();
     lines.join("; ")
 }

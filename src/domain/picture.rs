@@ -42,7 +42,9 @@ impl FromStr for PictureId {
         if text.len() != 32 || !text.bytes().all(digit) {
             return Err(InvalidPictureId);
         }
-        u128::from_str_radix(text, 16).map(|id| Self(id.to_be_bytes())).map_err(|_| InvalidPictureId)
+        u128::from_str_radix(text, 16)
+            .map(|id| Self(id.to_be_bytes()))
+            .map_err(|_| InvalidPictureId)
     }
 }
 
@@ -126,11 +128,16 @@ impl TryFrom<String> for Color {
     type Error = InvalidColor;
 
     fn try_from(text: String) -> Result<Self, InvalidColor> {
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6).ok_or(InvalidColor)?;
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6)
+            .ok_or(InvalidColor)?;
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(InvalidColor);
         }
-        let [_, red, green, blue] = u32::from_str_radix(digits, 16).map_err(|_| InvalidColor)?.to_be_bytes();
+        let [_, red, green, blue] = u32::from_str_radix(digits, 16)
+            .map_err(|_| InvalidColor)?
+            .to_be_bytes();
         Ok(Self([red, green, blue]))
     }
 }
@@ -156,7 +163,9 @@ pub struct Crop {
 
 /// A text that is not `x,y,width,height`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("Enter a crop as x,y,width,height: four whole numbers of pixels of the upright picture, width and height at least 1.")]
+#[error(
+    "Enter a crop as x,y,width,height: four whole numbers of pixels of the upright picture, width and height at least 1."
+)]
 pub struct InvalidCrop;
 
 impl FromStr for Crop {
@@ -165,7 +174,12 @@ impl FromStr for Crop {
     fn from_str(text: &str) -> Result<Self, InvalidCrop> {
         let mut numbers = text.split(',').map(|number| number.trim().parse::<u32>());
         let mut next = || numbers.next().and_then(Result::ok).ok_or(InvalidCrop);
-        let crop = Self { x: next()?, y: next()?, width: next()?, height: next()? };
+        let crop = Self {
+            x: next()?,
+            y: next()?,
+            width: next()?,
+            height: next()?,
+        };
         if numbers.next().is_some() || crop.width == 0 || crop.height == 0 {
             return Err(InvalidCrop);
         }
@@ -215,7 +229,7 @@ pub struct Picture {
     pub height: u16,
     /// The sizes there are, in pixels, largest first. Never empty.
     pub sizes_px: Vec<u16>,
-    /// ThumbHash of the picture, at most 25 bytes.
+    /// `ThumbHash` of the picture, at most 25 bytes.
     pub thumbhash: Vec<u8>,
     /// What was done to the upload, in a fixed order, each at most once.
     pub applied: Vec<Applied>,
@@ -233,23 +247,54 @@ mod tests {
 
         assert_eq!(id.to_string(), "ab".repeat(16));
         assert_eq!("ab".repeat(16).parse(), Ok(id));
-        for text in ["", "ab", &"AB".repeat(16), &"+b".repeat(16), &"ab".repeat(17), &"ä".repeat(16)] {
+        for text in [
+            "",
+            "ab",
+            &"AB".repeat(16),
+            &"+b".repeat(16),
+            &"ab".repeat(17),
+            &"ä".repeat(16),
+        ] {
             assert_eq!(text.parse::<PictureId>(), Err(InvalidPictureId), "{text}");
         }
     }
 
     #[test]
     fn color_is_hash_and_six_digits() {
-        assert_eq!(Color::try_from("#0aFf10".to_owned()).map(String::from), Ok("#0aff10".to_owned()));
+        assert_eq!(
+            Color::try_from("#0aFf10".to_owned()).map(String::from),
+            Ok("#0aff10".to_owned())
+        );
         for text in ["", "#fff", "ffffff", "#+12345", "#ffffff0"] {
-            assert_eq!(Color::try_from(text.to_owned()), Err(InvalidColor), "{text}");
+            assert_eq!(
+                Color::try_from(text.to_owned()),
+                Err(InvalidColor),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn crop_is_four_whole_numbers() {
-        assert_eq!("1, 2,3,4".parse(), Ok(Crop { x: 1, y: 2, width: 3, height: 4 }));
-        for text in ["", "1,2,3", "1,2,3,4,5", "1,2,0,4", "1,2,3,0", "-1,2,3,4", "1.5,2,3,4", "1,2,3,4294967296"] {
+        assert_eq!(
+            "1, 2,3,4".parse(),
+            Ok(Crop {
+                x: 1,
+                y: 2,
+                width: 3,
+                height: 4
+            })
+        );
+        for text in [
+            "",
+            "1,2,3",
+            "1,2,3,4,5",
+            "1,2,0,4",
+            "1,2,3,0",
+            "-1,2,3,4",
+            "1.5,2,3,4",
+            "1,2,3,4294967296",
+        ] {
             assert_eq!(text.parse::<Crop>(), Err(InvalidCrop), "{text}");
         }
     }

@@ -41,7 +41,8 @@ impl UserId {
     /// A new id from 16 random bytes, in the form of RFC 9562 §5.4 (UUID version 4).
     #[must_use]
     pub fn from_random(random: [u8; 16]) -> Self {
-        let versioned = u128::from_be_bytes(random) & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
+        let versioned =
+            u128::from_be_bytes(random) & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
         let hex = format!("{versioned:032x}");
         let (first, rest) = hex.split_at(8);
         let (second, rest) = rest.split_at(4);
@@ -114,10 +115,14 @@ impl FromStr for Email {
         let text = text.trim();
         bounded(text, EMAIL_BYTES_MAX)?;
         if text.len() > EMAIL_BYTES_MAX {
-            return Err(Invalid::TooLong { limit: EMAIL_BYTES_MAX, actual: text.len() });
+            return Err(Invalid::TooLong {
+                limit: EMAIL_BYTES_MAX,
+                actual: text.len(),
+            });
         }
         let (local, domain) = text.rsplit_once('@').ok_or(Invalid::Email)?;
-        let domain_ok = domain == "localhost" || domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
+        let domain_ok = domain == "localhost"
+            || domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
         let odd = |c: char| c.is_whitespace() || matches!(c, '@' | '<' | '>' | '"' | ',' | ';');
         if local.is_empty() || !domain_ok || local.chars().any(odd) || domain.chars().any(odd) {
             return Err(Invalid::Email);
@@ -228,11 +233,17 @@ fn bounded(text: &str, chars_max: usize) -> Result<(), Invalid> {
     }
     let chars = text.chars().count();
     if chars > chars_max {
-        return Err(Invalid::TooLong { limit: chars_max, actual: chars });
+        return Err(Invalid::TooLong {
+            limit: chars_max,
+            actual: chars,
+        });
     }
     // The bidirectional overrides are format characters, not control ones, but they let a name rewrite
     // the text around it (Trojan Source, CVE-2021-42574).
-    if text.chars().any(|c| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')) {
+    if text
+        .chars()
+        .any(|c| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'))
+    {
         return Err(Invalid::Control);
     }
     Ok(())
@@ -244,18 +255,33 @@ mod tests {
 
     #[test]
     fn user_id_made_here_is_a_version_4_uuid() {
-        assert_eq!(UserId::from_random([0xFF; 16]).as_str(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(UserId::from_random([0; 16]).as_str(), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(
+            UserId::from_random([0xFF; 16]).as_str(),
+            "ffffffff-ffff-4fff-bfff-ffffffffffff"
+        );
+        assert_eq!(
+            UserId::from_random([0; 16]).as_str(),
+            "00000000-0000-4000-8000-000000000000"
+        );
     }
 
     #[test]
     fn user_id_takes_any_printable_text_up_to_its_limit() {
         for text in ["42", "auth0|abc", "ä/b", &"x".repeat(USER_ID_CHARS_MAX)] {
-            assert_eq!(text.parse::<UserId>().map(String::from), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<UserId>().map(String::from),
+                Ok(text.to_owned())
+            );
         }
         assert_eq!("".parse::<UserId>(), Err(Invalid::Blank));
         assert_eq!("a\0".parse::<UserId>(), Err(Invalid::Control));
-        assert_eq!("x".repeat(129).parse::<UserId>(), Err(Invalid::TooLong { limit: 128, actual: 129 }));
+        assert_eq!(
+            "x".repeat(129).parse::<UserId>(),
+            Err(Invalid::TooLong {
+                limit: 128,
+                actual: 129
+            })
+        );
     }
 
     #[test]
@@ -268,17 +294,41 @@ mod tests {
 
     #[test]
     fn email_without_a_name_or_a_domain_is_refused() {
-        for text in ["ada", "@example.org", "ada@", "ada@example", "a b@example.org", "a@b@c.org", "ada@.org", "ada@example..org"] {
+        for text in [
+            "ada",
+            "@example.org",
+            "ada@",
+            "ada@example",
+            "a b@example.org",
+            "a@b@c.org",
+            "ada@.org",
+            "ada@example..org",
+        ] {
             assert_eq!(text.parse::<Email>(), Err(Invalid::Email), "{text}");
         }
-        assert_eq!(format!("{}@e.org", "x".repeat(250)).parse::<Email>(), Err(Invalid::TooLong { limit: 254, actual: 256 }));
+        assert_eq!(
+            format!("{}@e.org", "x".repeat(250)).parse::<Email>(),
+            Err(Invalid::TooLong {
+                limit: 254,
+                actual: 256
+            })
+        );
     }
 
     #[test]
     fn name_is_trimmed_and_bounded_in_characters_not_bytes() {
-        assert_eq!(" Ada ".parse::<DisplayName>().map(String::from), Ok("Ada".to_owned()));
+        assert_eq!(
+            " Ada ".parse::<DisplayName>().map(String::from),
+            Ok("Ada".to_owned())
+        );
         assert!("ä".repeat(50).parse::<DisplayName>().is_ok());
-        assert_eq!("ä".repeat(51).parse::<DisplayName>(), Err(Invalid::TooLong { limit: 50, actual: 51 }));
+        assert_eq!(
+            "ä".repeat(51).parse::<DisplayName>(),
+            Err(Invalid::TooLong {
+                limit: 50,
+                actual: 51
+            })
+        );
     }
 
     #[test]

@@ -1,0 +1,206 @@
+//! The command line: arguments to configuration, one call, an exit code.
+//!
+//! stdout carries data, stderr the rest. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+mod admin;
+mod serve;
+
+use std::error::Error as StdError;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::SystemTime;
+
+use crate::config;
+use crate::config::{Config, Sources};
+use crate::service;
+
+/// What a subcommand fails with; printed once, with its causes, in [`main`].
+pub type Failure = Box<dyn StdError + Send + Sync>;
+
+/// Self-hosted profile-picture server: any phone photo in, a clean square JPEG out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pockitd",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Args, Debug)]
+struct Common {
+    /// Configuration file; without it pockit.toml in this directory, if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the database and the signing key (`storage.data_dir`)
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Set any key of the configuration, such as picture.fit=pad; may be repeated
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// What to log on stderr: error, warn, info, debug, trace, or target=level,…
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// How to write the log
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Form of a line of the log.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(
+        after_help = "Examples:\n  pockitd serve\n  pockitd serve --listen 0.0.0.0:8080 --data-dir /var/lib/pockitd"
+    )]
+    Serve(serve::Arguments),
+    /// Add, list and delete users
+    #[command(subcommand)]
+    User(admin::User),
+    /// Print an access token for a user
+    #[command(
+        after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
+    )]
+    Token(admin::Token),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout with 0, mistakes to stderr with 2. A closed pipe is no failure.
+            drop(error.print());
+            return if error.use_stderr() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_broken_pipe(failure.as_ref()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            drop(writeln!(
+                io::stderr(),
+                "pockitd: {}",
+                service::chain(failure.as_ref())
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The clap tree, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    start_log(&cli.common)?;
+    let config = |flags| load(&cli.common, flags);
+    match cli.command {
+        Command::Serve(arguments) => serve::run(config(arguments.flags())?),
+        Command::User(command) => admin::user(config(Vec::new())?, command),
+        Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
+    }
+}
+
+fn load(common: &Common, mut flags: Vec<(String, String)>) -> Result<Config, config::Error> {
+    let mut all = common.set.clone();
+    if let Some(directory) = &common.data_dir {
+        all.push((
+            "storage.data_dir".to_owned(),
+            quoted(&directory.to_string_lossy()),
+        ));
+    }
+    all.append(&mut flags);
+    config::load(&Sources {
+        file: common.config.clone(),
+        flags: all,
+    })
+}
+
+fn start_log(common: &Common) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&common.log)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(SystemTime)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    match common.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// One line on stdout.
+fn print_line(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A text as a value in TOML's notation.
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("want SECTION.KEY=VALUE, such as picture.fit=pad")?;
+    if key.split('.').count() != 2 {
+        return Err(format!("{key:?} is not SECTION.KEY, such as picture.fit"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn is_broken_pipe(failure: &(dyn StdError + 'static)) -> bool {
+    failure
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_tree_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn set_wants_a_section_a_key_and_a_value() {
+        assert_eq!(
+            key_value("picture.fit=pad"),
+            Ok(("picture.fit".to_owned(), "pad".to_owned()))
+        );
+        assert!(key_value("picture.fit").is_err());
+        assert!(key_value("fit=pad").is_err());
+    }
+}

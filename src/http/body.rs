@@ -1,0 +1,180 @@
+//! The body of a request: read with deadlines, and drained if it is refused.
+//!
+//! An early refusal must be seen by the client. A server that closes while bytes still arrive makes the kernel send a
+//! reset, which can destroy the answer before it is read. So a body that is dropped half-read is read on in the
+//! background, within bounds, while the answer goes out.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_LENGTH, EXPECT};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::http::request::Refusal;
+
+/// The body as it comes, from a socket or from a test.
+pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long and how much is read, and who reads on after a refusal.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    idle: Duration,
+    idle_ms: u64,
+    total: Duration,
+    total_ms: u64,
+    drain_bytes_max: u64,
+    drain: Duration,
+    drainers: TaskTracker,
+}
+
+impl Bounds {
+    pub(super) fn new(config: &config::Http, drainers: TaskTracker) -> Self {
+        Self {
+            idle: Duration::from_millis(config.body_idle_timeout_ms),
+            idle_ms: config.body_idle_timeout_ms,
+            total: Duration::from_millis(config.body_timeout_ms),
+            total_ms: config.body_timeout_ms,
+            drain_bytes_max: config.drain_bytes_max,
+            drain: Duration::from_millis(config.drain_timeout_ms),
+            drainers,
+        }
+    }
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub(super) struct Body {
+    inner: Option<RawBody>,
+    bounds: Bounds,
+    deadline: Option<Instant>,
+    /// The client waits for `100 Continue`, which goes out with the first read: until then nothing is on its way.
+    held_back: bool,
+    announced: Option<u64>,
+}
+
+impl Body {
+    pub(super) fn new(inner: RawBody, headers: &HeaderMap, bounds: Bounds) -> Self {
+        let held_back = headers
+            .get(EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        let announced = length.and_then(|length| length.parse().ok());
+        Self {
+            inner: Some(inner),
+            bounds,
+            deadline: None,
+            held_back,
+            announced,
+        }
+    }
+
+    /// `Content-Length`, in bytes, if the client sent one.
+    pub(super) fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// The next bytes; none at the end.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Refusal>> {
+        self.held_back = false;
+        let now = Instant::now();
+        let deadline = *self
+            .deadline
+            .get_or_insert_with(|| later(now, self.bounds.total));
+        loop {
+            let idle = later(Instant::now(), self.bounds.idle);
+            let inner = self.inner.as_mut()?;
+            let Ok(frame) = timeout_at(idle.min(deadline), inner.frame()).await else {
+                self.inner = None;
+                let idled = idle < deadline;
+                let limit_ms = if idled {
+                    self.bounds.idle_ms
+                } else {
+                    self.bounds.total_ms
+                };
+                return Some(Err(Refusal::Slow { limit_ms }));
+            };
+            match frame {
+                None => {
+                    self.inner = None;
+                    return None;
+                }
+                Some(Err(_)) => {
+                    self.inner = None;
+                    return Some(Err(Refusal::Incomplete));
+                }
+                Some(Ok(frame)) => {
+                    // Anything but data is trailers, which say nothing to us.
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The whole body, at most `bytes_max` bytes.
+    pub(super) async fn collect(mut self, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
+        let too_large = Refusal::BodyTooLarge { limit: bytes_max };
+        if self
+            .announced
+            .is_some_and(|announced| announced > bytes_max)
+        {
+            return Err(too_large);
+        }
+        let mut bytes = Vec::new();
+        while let Some(data) = self.next().await {
+            bytes.extend_from_slice(&data?);
+            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+                return Err(too_large);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The body as a stream that owns it: dropping the stream drops, and drains, the body.
+    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
+        stream::unfold(self, |mut body| async move {
+            body.next().await.map(|data| (data, body))
+        })
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
+            return;
+        };
+        let Bounds {
+            drain,
+            drain_bytes_max,
+            ..
+        } = self.bounds;
+        let reading_on = async move {
+            let mut left = drain_bytes_max;
+            while let Some(Ok(frame)) = rest.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Bounded by time and bytes, and waited for when the server stops.
+        self.bounds
+            .drainers
+            .spawn(async move { drop(timeout(drain, reading_on).await) });
+    }
+}
+
+fn later(now: Instant, duration: Duration) -> Instant {
+    now.checked_add(duration).unwrap_or(now)
+}

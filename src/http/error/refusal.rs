@@ -1,0 +1,100 @@
+//! Refusals before a use case: status and body of each.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use hyper::StatusCode;
+use hyper::header::{CONNECTION, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::http::error::ApiError;
+use crate::http::request::Refusal;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        use Refusal as R;
+        let code = refusal.code();
+        let bad = |sentence: String| Self::detail(StatusCode::BAD_REQUEST, code, sentence);
+        match refusal {
+            R::NoCredentials => {
+                let detail = "Authentication credentials were not provided.";
+                Self::unauthorized(code, json!({ "detail": detail }))
+            }
+            R::BadAuthorization => {
+                let detail = "Authorization header must contain two space-delimited values";
+                Self::unauthorized(code, json!({ "detail": detail, "code": code }))
+            }
+            R::MediaType(found) => {
+                let sentence = format!("Unsupported media type \"{found}\" in request.");
+                Self::detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, sentence)
+            }
+            R::Multipart(reason) => bad(format!("Multipart form parse error - {reason}")),
+            R::Json(reason) => bad(format!("JSON parse error - {reason}")),
+            R::Host => bad("The request must have exactly one valid Host header.".to_owned())
+                .with(CONNECTION, CLOSE),
+            R::Incomplete => bad("The request body is incomplete or malformed.".to_owned())
+                .with(CONNECTION, CLOSE),
+            R::NotAnObject(found) => {
+                let sentence = format!("Invalid data. Expected a dictionary, but got {found}.");
+                Self::field(code, "non_field_errors", sentence)
+            }
+            R::Fields(fields) => Self::new(StatusCode::BAD_REQUEST, code, Value::Object(fields)),
+            R::NoFile | R::NotAFile | R::TwoFiles | R::Crop(_) | R::FileTooLarge { .. } => {
+                form(refusal)
+            }
+            R::BodyTooLarge { limit } => {
+                let sentence =
+                    format!("The request body is too large: the limit is {limit} bytes.");
+                Self::detail(StatusCode::PAYLOAD_TOO_LARGE, code, sentence).bounded(limit, None)
+            }
+            R::Slow { limit_ms } => {
+                let sentence = format!(
+                    "The request body did not arrive in time: the limit is {limit_ms} milliseconds."
+                );
+                Self::detail(StatusCode::REQUEST_TIMEOUT, code, sentence)
+                    .bounded(limit_ms, None)
+                    .with(CONNECTION, CLOSE)
+            }
+            R::BodiesFull => Self::unavailable(code, "The server is busy. Try again soon."),
+        }
+    }
+}
+
+/// 400 for what is wrong with the upload's form. Sentences of DRF's `FileField` where it has one.
+fn form(refusal: Refusal) -> ApiError {
+    use Refusal as R;
+    let code = refusal.code();
+    match refusal {
+        R::NoFile => ApiError::field(code, "image", "No file was submitted."),
+        R::NotAFile => {
+            let sentence =
+                "The submitted data was not a file. Check the encoding type on the form.";
+            ApiError::field(code, "image", sentence)
+        }
+        R::TwoFiles => ApiError::field(code, "image", "Submit exactly one file."),
+        R::FileTooLarge { limit, actual } => {
+            let sentence = match actual {
+                Some(actual) => format!(
+                    "The file is too large: the request has {actual} bytes, the limit of a file is {limit} bytes."
+                ),
+                None => format!(
+                    "The file is too large: it has more than {limit} bytes, which is the limit."
+                ),
+            };
+            ApiError::field(code, "image", sentence).bounded(limit, actual)
+        }
+        R::Crop(reason) => ApiError::field(code, "crop", reason.to_string()),
+        R::NoCredentials
+        | R::BadAuthorization
+        | R::Host
+        | R::MediaType(_)
+        | R::Multipart(_)
+        | R::Json(_)
+        | R::NotAnObject(_)
+        | R::Fields(_)
+        | R::BodyTooLarge { .. }
+        | R::Slow { .. }
+        | R::Incomplete
+        | R::BodiesFull => ApiError::from(refusal),
+    }
+}

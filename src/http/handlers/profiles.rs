@@ -1,0 +1,62 @@
+//! Profiles: anybody's, and the caller's own.
+
+use hyper::{Request, StatusCode};
+
+use crate::domain::user::DisplayName;
+use crate::domain::user::UserId;
+use crate::http::body::Body;
+use crate::http::error::ApiError;
+use crate::http::handlers::Context;
+use crate::http::handlers::split;
+use crate::http::request::Fields;
+use crate::http::respond;
+use crate::http::respond::Reply;
+
+/// `GET /api/users/{user_id}/profile/`
+///
+/// # Errors
+///
+/// 404.
+pub(in crate::http) async fn any(context: Context<'_>, user: UserId) -> Result<Reply, ApiError> {
+    let profile = context.app.profile(&user).await?;
+    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// `GET /api/users/me/profile/`
+///
+/// # Errors
+///
+/// 401.
+pub(in crate::http) async fn own(
+    context: Context<'_>,
+    request: Request<Body>,
+) -> Result<Reply, ApiError> {
+    let caller = context.authenticate(request.headers()).await?;
+    let profile = context.app.own_profile(&caller).await?;
+    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
+    Ok(respond::json(StatusCode::OK, &body))
+}
+
+/// `PATCH /api/users/me/profile/`: changes what is given; without a name, nothing.
+///
+/// # Errors
+///
+/// 401, 400 `invalid`.
+pub(in crate::http) async fn rename(
+    context: Context<'_>,
+    request: Request<Body>,
+) -> Result<Reply, ApiError> {
+    let (headers, body) = split(request);
+    let caller = context.authenticate(&headers).await?;
+    let mut fields = Fields::read(&headers, body, context.app.config.http.json_bytes_max).await?;
+    let name = fields.optional("name");
+    let name: Option<DisplayName> = fields.parsed("name", name);
+    fields.finish()?;
+    let profile = match name {
+        Some(name) => context.app.rename(&caller, name).await?,
+        None => context.app.own_profile(&caller).await?,
+    };
+    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
+    Ok(respond::json(StatusCode::OK, &body))
+}

@@ -1,0 +1,293 @@
+//! What a request says in its head and in a JSON body, and why it is refused when it says it wrongly.
+
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use serde_json::{Map, Value, json};
+
+use crate::domain::picture::InvalidCrop;
+use crate::domain::user::Invalid;
+use crate::http::body::Body;
+
+/// Why a request is refused before a use case sees it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("no bearer token")]
+    NoCredentials,
+    #[error("the Authorization header is not two words")]
+    BadAuthorization,
+    #[error("not exactly one Host header")]
+    Host,
+    #[error("media type {0:?} is not what this route takes")]
+    MediaType(String),
+    #[error("the multipart form is malformed: {0}")]
+    Multipart(String),
+    #[error("the JSON is malformed: {0}")]
+    Json(String),
+    #[error("the JSON is {0}, not an object")]
+    NotAnObject(&'static str),
+    #[error("fields are missing or of the wrong type")]
+    Fields(Map<String, Value>),
+    #[error("the form has no file")]
+    NoFile,
+    #[error("the form's image is not a file")]
+    NotAFile,
+    #[error("the form has more than one image")]
+    TwoFiles,
+    #[error("the crop is not acceptable")]
+    Crop(#[source] InvalidCrop),
+    #[error("the file has more than {limit} bytes")]
+    FileTooLarge { limit: u64, actual: Option<u64> },
+    #[error("the body has more than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("the body did not arrive within {limit_ms} ms")]
+    Slow { limit_ms: u64 },
+    #[error("the body broke off")]
+    Incomplete,
+    #[error("there is no room for another body")]
+    BodiesFull,
+}
+
+impl Refusal {
+    /// Stable name for programs.
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::NoCredentials => "not_authenticated",
+            Self::BadAuthorization => "bad_authorization_header",
+            Self::Host => "bad_host",
+            Self::MediaType(_) => "unsupported_media_type",
+            Self::Multipart(_) => "bad_multipart",
+            Self::Json(_) => "bad_json",
+            Self::NotAnObject(_) | Self::Fields(_) => "invalid",
+            Self::NoFile => "missing_file",
+            Self::NotAFile => "not_a_file",
+            Self::TwoFiles => "duplicate_field",
+            Self::Crop(_) => "bad_crop",
+            Self::FileTooLarge { .. } => "too_many_bytes",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Slow { .. } => "timeout",
+            Self::Incomplete => "incomplete_body",
+            Self::BodiesFull => "busy",
+        }
+    }
+}
+
+/// The bearer token, read as simplejwt does: another scheme is no credentials, the scheme's case counts.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let field = fields.next().ok_or(Refusal::NoCredentials)?;
+    if fields.next().is_some() {
+        return Err(Refusal::BadAuthorization);
+    }
+    let mut words = field
+        .as_bytes()
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    if words.next() != Some(b"Bearer") {
+        return Err(Refusal::NoCredentials);
+    }
+    match (words.next(), words.next()) {
+        (Some(token), None) => str::from_utf8(token).map_err(|_| Refusal::BadAuthorization),
+        _ => Err(Refusal::BadAuthorization),
+    }
+}
+
+/// The host that the client believes to talk to. Exactly one, as RFC 9112 §3.2 asks.
+pub(super) fn host(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut fields = headers.get_all(HOST).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return Err(Refusal::Host);
+    };
+    let host = field.to_str().map_err(|_| Refusal::Host)?;
+    // It is written into the URLs of answers: nothing that could end a URL's authority or a JSON string.
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%' | '~')
+    };
+    if host.is_empty() || !host.chars().all(plain) {
+        Err(Refusal::Host)
+    } else {
+        Ok(host)
+    }
+}
+
+/// Whether the client would rather have RFC 9457 problems than the API's own error bodies.
+pub(super) fn wants_problem(headers: &HeaderMap) -> bool {
+    let fields = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|range| {
+        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+        kind.trim().eq_ignore_ascii_case("application/problem+json")
+            && !parameters.replace(' ', "").contains("q=0")
+            || kind.trim().eq_ignore_ascii_case("application/problem+json")
+                && parameters.replace(' ', "").contains("q=0.")
+    })
+}
+
+/// The media type without its parameters, in lower case; empty without one.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let field = headers
+        .get(CONTENT_TYPE)
+        .and_then(|field| field.to_str().ok())
+        .unwrap_or_default();
+    field
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// The fields of a JSON object, each asked for by name; what is wrong with any is told for all at once.
+#[derive(Debug)]
+pub(super) struct Fields {
+    values: Map<String, Value>,
+    errors: Map<String, Value>,
+}
+
+impl Fields {
+    /// Reads a body of at most `bytes_max` bytes.
+    pub(super) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: u64,
+    ) -> Result<Self, Refusal> {
+        if media_type(headers) != "application/json" {
+            let found = headers
+                .get(CONTENT_TYPE)
+                .and_then(|field| field.to_str().ok())
+                .unwrap_or_default();
+            return Err(Refusal::MediaType(found.to_owned()));
+        }
+        let bytes = body.collect(bytes_max).await?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|error| Refusal::Json(error.to_string()))?;
+        let values = match value {
+            Value::Object(values) => values,
+            Value::Array(_) => return Err(Refusal::NotAnObject("list")),
+            Value::String(_) => return Err(Refusal::NotAnObject("str")),
+            Value::Number(number) if number.is_f64() => return Err(Refusal::NotAnObject("float")),
+            Value::Number(_) => return Err(Refusal::NotAnObject("int")),
+            Value::Bool(_) => return Err(Refusal::NotAnObject("bool")),
+            Value::Null => return Err(Refusal::NotAnObject("NoneType")),
+        };
+        Ok(Self {
+            values,
+            errors: Map::new(),
+        })
+    }
+
+    /// A text that must be there. DRF's sentences for `CharField`.
+    pub(super) fn required(&mut self, name: &'static str) -> Option<String> {
+        if !self.values.contains_key(name) {
+            self.reject(name, "This field is required.");
+            return None;
+        }
+        self.optional(name)
+    }
+
+    /// A text that may be left out, but not be null.
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        match self.values.remove(name)? {
+            Value::String(text) if text.is_empty() => {
+                self.reject(name, "This field may not be blank.");
+            }
+            Value::String(text) => return Some(text),
+            Value::Null => self.reject(name, "This field may not be null."),
+            _ => self.reject(name, "Not a valid string."),
+        }
+        None
+    }
+
+    /// Parses a text that is there; remembers why it cannot be.
+    pub(super) fn parsed<T: std::str::FromStr<Err = Invalid>>(
+        &mut self,
+        name: &'static str,
+        text: Option<String>,
+    ) -> Option<T> {
+        match text?.parse() {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                self.reject(name, &reason.to_string());
+                None
+            }
+        }
+    }
+
+    /// Ok if nothing was wrong with any field.
+    pub(super) fn finish(self) -> Result<(), Refusal> {
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Fields(self.errors))
+        }
+    }
+
+    fn reject(&mut self, name: &'static str, sentence: &str) {
+        self.errors.insert(name.to_owned(), json!([sentence]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn with(name: hyper::header::HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(&name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn bearer_token_is_read_as_simplejwt_reads_it() {
+        let code = |values: &[&str]| {
+            bearer(&with(AUTHORIZATION, values))
+                .map_err(|refusal| refusal.code())
+                .map(str::to_owned)
+        };
+
+        assert_eq!(code(&["Bearer abc"]), Ok("abc".to_owned()));
+        assert_eq!(code(&["Bearer   abc "]), Ok("abc".to_owned()));
+        assert_eq!(code(&[]), Err("not_authenticated"));
+        assert_eq!(code(&[""]), Err("not_authenticated"));
+        assert_eq!(code(&["bearer abc"]), Err("not_authenticated"));
+        assert_eq!(code(&["Basic abc"]), Err("not_authenticated"));
+        assert_eq!(code(&["Bearer"]), Err("bad_authorization_header"));
+        assert_eq!(code(&["Bearer a b"]), Err("bad_authorization_header"));
+        assert_eq!(
+            code(&["Bearer a", "Bearer b"]),
+            Err("bad_authorization_header")
+        );
+    }
+
+    #[test]
+    fn host_is_one_and_harmless() {
+        let ok = |values: &[&str]| host(&with(HOST, values)).is_ok();
+
+        assert!(ok(&["example.org"]) && ok(&["127.0.0.1:8080"]) && ok(&["[::1]:8080"]));
+        assert!(
+            !ok(&[])
+                && !ok(&[""])
+                && !ok(&["a", "b"])
+                && !ok(&["a/b"])
+                && !ok(&["a\"b"])
+                && !ok(&["user@host"])
+        );
+    }
+
+    #[test]
+    fn problem_json_is_sent_to_those_who_accept_it() {
+        let wants = |accept: &str| wants_problem(&with(ACCEPT, &[accept]));
+
+        assert!(
+            wants("application/problem+json") && wants("text/html, Application/Problem+JSON;q=0.9")
+        );
+        assert!(
+            !wants("application/json") && !wants("*/*") && !wants("application/problem+json;q=0")
+        );
+    }
+}

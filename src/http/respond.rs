@@ -1,0 +1,206 @@
+//! Answers: JSON, files, nothing. What is on every answer is added in `server`.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+    REFERRER_POLICY,
+};
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::domain::user::Profile;
+use crate::http::conditional;
+use crate::http::conditional::{Answer, Validators};
+use crate::http::error::ApiError;
+use crate::service::Stored;
+
+/// The body of every answer: all of it is at hand.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// A JSON document. Never cached: it changes with the next upload.
+pub(super) fn json(status: StatusCode, value: &Value) -> Reply {
+    typed(status, JSON, value)
+}
+
+fn typed(status: StatusCode, kind: HeaderValue, value: &Value) -> Reply {
+    let mut reply = Response::new(Full::from(value.to_string()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    reply
+}
+
+/// 204 with the methods of a route.
+pub(super) fn options(allow: &'static str) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    reply
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
+    reply
+}
+
+/// A refusal, in the form that the client asked for.
+pub(super) fn error(error: &ApiError, problem: bool, request_id: &str) -> Reply {
+    let mut reply = if problem {
+        typed(error.status, PROBLEM, &problem_details(error, request_id))
+    } else {
+        typed(error.status, JSON, &error.body)
+    };
+    for (name, value) in &error.headers {
+        reply.headers_mut().append(name, value.clone());
+    }
+    reply
+}
+
+/// RFC 9457 §3. `type` names the code; `about:blank` would say less.
+fn problem_details(error: &ApiError, request_id: &str) -> Value {
+    let mut problem = json!({
+        "type": format!("urn:pockitd:problem:{}", error.code),
+        "title": error.status.canonical_reason().unwrap_or_default(),
+        "status": error.status.as_u16(),
+        "detail": error.sentence(),
+        "code": error.code,
+    });
+    if let Some(fields) = problem.as_object_mut() {
+        if let Some(limit) = error.limit {
+            fields.insert("limit".to_owned(), limit.into());
+        }
+        if let Some(actual) = error.actual {
+            fields.insert("actual".to_owned(), actual.into());
+        }
+        fields.insert("request_id".to_owned(), request_id.into());
+    }
+    problem
+}
+
+/// A profile with absolute URLs below `base`. `sizes_px` are the configured ones, for users without a picture.
+pub(super) fn profile(profile: &Profile, base: &str, sizes_px: &[u16]) -> Value {
+    let (prefix, sizes_px) = match &profile.picture {
+        Some(picture) => (
+            format!("{base}/media/profile_pictures/{}", picture.id),
+            picture.sizes_px.as_slice(),
+        ),
+        None => (format!("{base}/media/default"), sizes_px),
+    };
+    let url = |size: Option<&u16>| size.map(|size| format!("{prefix}/{size}.jpg"));
+    let picture = profile.picture.as_ref().map(|picture| {
+        let urls = picture
+            .sizes_px
+            .iter()
+            .map(|size| (size.to_string(), json!(url(Some(size)))));
+        json!({
+            "id": picture.id,
+            "width": picture.width,
+            "height": picture.height,
+            "thumbhash": STANDARD.encode(&picture.thumbhash),
+            "urls": urls.collect::<Map<_, _>>(),
+            "applied": picture.applied,
+            "uploaded_at": picture.uploaded_at.to_string(),
+        })
+    });
+    json!({
+        "user_id": profile.user_id,
+        "name": profile.name,
+        "profile_picture_url": url(sizes_px.first()),
+        "profile_picture_thumbnail_url": url(sizes_px.last()),
+        "has_picture": picture.is_some(),
+        "picture": picture,
+        "created_at": profile.created_at.to_string(),
+        "updated_at": profile.updated_at.to_string(),
+    })
+}
+
+/// How long a file may be kept by others.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Caching {
+    /// The URL names these bytes and never others.
+    Immutable,
+    /// The URL may show something else after an upgrade.
+    Short,
+}
+
+/// A JPEG file: whole, in part, or not at all if the client has it.
+pub(super) fn file(stored: &Stored, name: &str, caching: Caching, headers: &HeaderMap) -> Reply {
+    let seconds = u64::try_from(stored.uploaded_at.as_seconds()).unwrap_or(0);
+    let modified = SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let validators = Validators {
+        etag: format!("\"{:032x}\"", stored.checksum),
+        modified,
+    };
+    let length = stored.bytes.len();
+    let answer = conditional::judge(headers, &validators, length);
+    let (status, bytes) = match &answer {
+        Answer::Whole => (StatusCode::OK, stored.bytes.clone()),
+        Answer::Part(range) => (
+            StatusCode::PARTIAL_CONTENT,
+            stored.bytes.slice(range.clone()),
+        ),
+        Answer::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
+        Answer::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Bytes::new()),
+        Answer::OutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new()),
+    };
+    let mut reply = Response::new(Full::from(bytes));
+    *reply.status_mut() = status;
+    let fields = reply.headers_mut();
+    fields.insert(
+        CACHE_CONTROL,
+        match caching {
+            Caching::Immutable => HeaderValue::from_static("public, max-age=31536000, immutable"),
+            Caching::Short => HeaderValue::from_static("public, max-age=300"),
+        },
+    );
+    insert(fields, ETAG, validators.etag);
+    insert(fields, LAST_MODIFIED, httpdate::fmt_http_date(modified));
+    fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    fields.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    fields.insert(CORP, HeaderValue::from_static("cross-origin"));
+    match answer {
+        Answer::Whole | Answer::Part(_) => {
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+            insert(
+                fields,
+                CONTENT_DISPOSITION,
+                format!("inline; filename=\"{name}\""),
+            );
+        }
+        Answer::NotModified | Answer::PreconditionFailed | Answer::OutOfRange => {}
+    }
+    match answer {
+        Answer::Part(range) => {
+            let last = range.end.saturating_sub(1);
+            insert(
+                fields,
+                CONTENT_RANGE,
+                format!("bytes {}-{last}/{length}", range.start),
+            );
+        }
+        Answer::OutOfRange => insert(fields, CONTENT_RANGE, format!("bytes */{length}")),
+        Answer::Whole | Answer::NotModified | Answer::PreconditionFailed => {}
+    }
+    reply
+}
+
+/// Inserts a value of ours, which is visible ASCII.
+fn insert(fields: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        fields.insert(name, value);
+    }
+}

@@ -1,0 +1,305 @@
+//! The listener: accepts, dispatches, finishes every answer, stops in order.
+//!
+//! Everything is bounded: connections by permits (further ones wait in the kernel's backlog), heads and bodies by size
+//! and time, the end by a deadline. No task is detached: connections and drains are waited for.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::http::body::{Body, Bounds, RawBody};
+use crate::http::cors::Cors;
+use crate::http::error::ApiError;
+use crate::http::form::Room;
+use crate::http::handlers;
+use crate::http::handlers::Context;
+use crate::http::request;
+use crate::http::respond;
+use crate::http::respond::Reply;
+use crate::http::route::Route;
+use crate::service;
+use crate::service::App;
+
+/// Pause after a failed accept: out of file descriptors, say, which only time mends.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Largest request head, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other fields.
+const HEAD_BYTES_MAX: usize = 32 * 1_024;
+/// Most fields of a request head.
+const HEAD_FIELDS_MAX: usize = 64;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// What connections share.
+#[derive(Debug)]
+struct Server {
+    app: Arc<App>,
+    cors: Cors,
+    room: Room,
+    drainers: TaskTracker,
+}
+
+/// Serves until `shutdown` is ready, then lets running requests end within `http.shutdown_timeout_ms`.
+pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+    let config = app.config.http.clone();
+    let drainers = TaskTracker::new();
+    let cors = Cors::new(&app.config.cors);
+    let server = Arc::new(Server {
+        app,
+        cors,
+        room: Room::new(&config),
+        drainers: drainers.clone(),
+    });
+    let permits = Arc::new(Semaphore::new(
+        config.connections_max.min(Semaphore::MAX_PERMITS),
+    ));
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            () = &mut shutdown => break,
+        };
+        let Some((stream, permit)) = accepted else {
+            continue;
+        };
+        let connection = graceful.watch(connection(&server, stream));
+        connections.spawn(async move {
+            let _held_until_closed = permit;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    let drained = async {
+        graceful.shutdown().await;
+        connections.close();
+        connections.wait().await;
+        drainers.close();
+        drainers.wait().await;
+    };
+    if timeout(Duration::from_millis(config.shutdown_timeout_ms), drained)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            open = connections.len(),
+            "stopping although requests are still running"
+        );
+    }
+}
+
+/// The next connection, once there is room for it. None after a failure that a pause may mend.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Answers are small and complete: waiting for more to send helps nobody.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "cannot turn off Nagle's algorithm");
+            }
+            Some((stream, permit))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+fn connection(
+    server: &Arc<Server>,
+    stream: TcpStream,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
+    let server = Arc::clone(server);
+    let head_timeout = Duration::from_millis(server.app.config.http.head_timeout_ms);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let server = Arc::clone(&server);
+        async move {
+            let request = request.map(|body| body.map_err(Into::into).boxed());
+            Ok::<_, Infallible>(answer(&server, request).await)
+        }
+    });
+    // Without a timer the head timeout would silently not exist.
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEAD_FIELDS_MAX)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+/// Answers one request; whatever happens, with one of our answers and one line in the log.
+async fn answer(server: &Server, request: Request<RawBody>) -> Reply {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    let headers = request.headers().clone();
+    let request_id = request_id(&headers, &server.app);
+    let preflight = Cors::is_preflight(&method, &headers);
+    let route = Route::parse(&method, request.uri().path());
+    let route_name = route.as_ref().map_or("none", Route::name);
+    let outcome = AssertUnwindSafe(routed(server, route, request))
+        .catch_unwind()
+        .await;
+    let outcome = outcome.unwrap_or_else(|_| Err(service::Error::Cancelled.into()));
+    let mut cause = None;
+    let mut reply = match outcome {
+        Ok(reply) => reply,
+        Err(error) => {
+            let reply = respond::error(&error, request::wants_problem(&headers), &request_id);
+            cause = Some(error);
+            reply
+        }
+    };
+    finish(server, &headers, preflight, &mut reply, &request_id);
+    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    log(
+        &method,
+        route_name,
+        &reply,
+        milliseconds,
+        &request_id,
+        cause.as_ref(),
+    );
+    reply
+}
+
+async fn routed(
+    server: &Server,
+    route: Result<Route, crate::http::route::Unrouted>,
+    request: Request<RawBody>,
+) -> Result<Reply, ApiError> {
+    let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
+    let (parts, body) = request.into_parts();
+    let body = Body::new(body, &parts.headers, bounds);
+    let base = base(server, &parts.headers, parts.version)?;
+    let context = Context {
+        app: &server.app,
+        room: &server.room,
+        base: &base,
+    };
+    let route = route.map_err(|unrouted| ApiError::unrouted(unrouted, &parts.method))?;
+    let request = Request::from_parts(parts, body);
+    match route {
+        Route::ReplacePicture => handlers::pictures::replace(context, request).await,
+        Route::RemovePicture => handlers::pictures::remove(context, request).await,
+        Route::OwnProfile => handlers::profiles::own(context, request).await,
+        Route::Rename => handlers::profiles::rename(context, request).await,
+        Route::Profile(user) => handlers::profiles::any(context, user).await,
+        Route::Register => handlers::accounts::register(context, request).await,
+        Route::LogIn => handlers::accounts::log_in(context, request).await,
+        Route::Refresh => handlers::accounts::refresh(context, request).await,
+        Route::Rendition(picture, size) => {
+            handlers::media::rendition(context, picture, size, request.headers()).await
+        }
+        Route::Placeholder(size) => handlers::media::placeholder(context, size, request.headers()),
+        Route::Health => Ok(handlers::health::live()),
+        Route::Ready => Ok(handlers::health::ready(context).await),
+        Route::Options(allow) => Ok(respond::options(allow)),
+    }
+}
+
+/// Where absolute URLs begin: as configured, else as the client named us.
+fn base(server: &Server, headers: &HeaderMap, version: Version) -> Result<String, ApiError> {
+    let host = request::host(headers);
+    let configured = server.app.config.http.public_url.trim_end_matches('/');
+    match host {
+        // HTTP/1.0 knows no Host.
+        Err(_) if version == Version::HTTP_10 && !headers.contains_key(hyper::header::HOST) => {
+            let fallback = format!("http://{}", server.app.config.http.listen);
+            Ok(if configured.is_empty() {
+                fallback
+            } else {
+                configured.to_owned()
+            })
+        }
+        Err(refusal) => Err(refusal.into()),
+        Ok(host) if configured.is_empty() => Ok(format!("http://{host}")),
+        Ok(_) => Ok(configured.to_owned()),
+    }
+}
+
+/// What every answer carries.
+fn finish(
+    server: &Server,
+    request: &HeaderMap,
+    preflight: bool,
+    reply: &mut Reply,
+    request_id: &str,
+) {
+    let allow = reply.headers().get(hyper::header::ALLOW).cloned();
+    let fields = reply.headers_mut();
+    fields.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        fields.insert(REQUEST_ID, id);
+    }
+    match allow.filter(|_| preflight) {
+        Some(methods) => server.cors.allow_preflight(request, fields, methods),
+        None => server.cors.allow(request, fields),
+    }
+}
+
+/// The client's own id for its request if it is harmless, else a random one.
+fn request_id(headers: &HeaderMap, app: &App) -> String {
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|field| field.to_str().ok());
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+    };
+    match given.filter(harmless) {
+        Some(id) => id.to_owned(),
+        None => app.request_id().unwrap_or_default(),
+    }
+}
+
+/// One line a request. 5xx that is ours is an error with its whole chain; the rest is information.
+fn log(
+    method: &Method,
+    route: &str,
+    reply: &Reply,
+    milliseconds: u64,
+    request_id: &str,
+    error: Option<&ApiError>,
+) {
+    let status = reply.status().as_u16();
+    let bytes = hyper::body::Body::size_hint(reply.body())
+        .exact()
+        .unwrap_or(0);
+    let code = error.map_or("", |error| error.code);
+    let cause = error
+        .and_then(|error| error.cause.as_ref())
+        .map(|cause| service::chain(cause))
+        .unwrap_or_default();
+    if reply.status().is_server_error() && status != 503 {
+        tracing::error!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
+    } else {
+        tracing::info!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
+    }
+}

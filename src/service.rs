@@ -1,0 +1,194 @@
+//! Use cases, the same for HTTP and the command line. Orders the side effects; owns the clock.
+//!
+//! [`App`] is built once and never changes. What changes lives in the store.
+
+pub mod accounts;
+pub mod maintenance;
+pub mod pictures;
+pub mod throttle;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Semaphore;
+
+use crate::auth;
+use crate::auth::keys;
+use crate::auth::password;
+use crate::auth::password::Hasher;
+use crate::auth::token;
+use crate::auth::token::Tokens;
+use crate::config::Config;
+use crate::domain::Timestamp;
+use crate::domain::user::Invalid;
+use crate::imaging;
+use crate::storage;
+use crate::storage::Store;
+use crate::workers;
+use crate::workers::Pool;
+
+pub use crate::storage::StoredRendition as Stored;
+pub use throttle::{Quota, Throttled};
+
+/// Why a use case ended without its result.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum Error {
+    #[error("the token is not accepted")]
+    Token(#[source] token::Rejected),
+    #[error("the token's user is gone")]
+    UnknownCaller,
+    #[error("no such account, or a wrong password")]
+    Credentials,
+    #[error("the account of the refresh token is gone")]
+    NoActiveAccount,
+    #[error("the email address is not acceptable")]
+    Email(#[source] Invalid),
+    #[error("the password has {actual} characters, it must have at least {limit}")]
+    PasswordTooShort { actual: usize, limit: usize },
+    #[error("the password has {actual} bytes, it may have at most {limit}")]
+    PasswordTooLong { actual: usize, limit: usize },
+    #[error("too many uploads")]
+    Throttled(Throttled),
+    #[error("the upload is not usable")]
+    Picture(#[source] imaging::Error),
+    #[error("the decoder died of the upload")]
+    DecoderDied,
+    #[error("all workers are busy and {queue_max} pictures wait already")]
+    Busy { queue_max: usize },
+    #[error("the store did not do it")]
+    Storage(#[from] storage::Error),
+    #[error("password hashing failed")]
+    Password(#[from] password::Error),
+    #[error("a token could not be made")]
+    Issue(#[from] token::Error),
+    #[error("no randomness")]
+    Random(#[from] auth::NoRandomness),
+    #[error("background work was cut off")]
+    Cancelled,
+}
+
+impl From<workers::Error> for Error {
+    fn from(error: workers::Error) -> Self {
+        match error {
+            workers::Error::Busy { queue_max } => Self::Busy { queue_max },
+            workers::Error::Picture(cause) => Self::Picture(cause),
+            workers::Error::Died => Self::DecoderDied,
+        }
+    }
+}
+
+/// Why the program cannot begin its work.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum StartError {
+    #[error("cannot find the key that signs tokens")]
+    Key(#[from] keys::Error),
+    #[error("cannot set up password hashing")]
+    Password(#[from] password::Error),
+    #[error("cannot use the data directory")]
+    Storage(#[from] storage::Error),
+    #[error("cannot make the picture of users without one")]
+    Placeholder(#[from] workers::Error),
+}
+
+/// Tells the time. Replaced in tests.
+pub type Clock = fn() -> Timestamp;
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// An error and all that caused it, each told once: for the one place that logs or prints it.
+#[must_use]
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// The program without its front ends.
+pub struct App {
+    /// What was configured; validated.
+    pub config: Config,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    workers: Pool,
+    tokens: Tokens,
+    hasher: Hasher,
+    hash_slots: Arc<Semaphore>,
+    uploads: throttle::Uploads,
+    placeholder: Vec<(u16, Stored)>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("App")
+            .field("store", &self.store)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Finds the key, opens the store and warms up.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let store = storage::open(&config.storage).await?;
+        Self::with_store(config, store, system_clock).await
+    }
+
+    /// The same over any store and clock.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn with_store(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let found = keys::find(&config.auth, &config.storage.data_dir)?;
+        if let Some(file) = &found.made {
+            tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
+        }
+        let workers = Pool::new(&config.workers, &config.picture);
+        Ok(Self {
+            clock,
+            tokens: Tokens::new(&found.secret, config.auth.leeway_s),
+            hasher: Hasher::new(&config.auth)?,
+            hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
+            uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
+            placeholder: pictures::placeholder(&workers, clock()).await?,
+            store,
+            workers,
+            config,
+        })
+    }
+
+    /// A random text that names one request in logs and answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Random`] without randomness.
+    pub fn request_id(&self) -> Result<String, Error> {
+        Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}

@@ -1,0 +1,124 @@
+//! The image storage service: validates and processes an upload, then stores it in the place of the one before.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::auth;
+use crate::domain::Timestamp;
+use crate::domain::picture::Crop;
+use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+use crate::service::App;
+use crate::service::Error;
+use crate::service::Quota;
+use crate::service::Stored;
+use crate::storage;
+use crate::storage::What;
+use crate::workers;
+use crate::workers::Pool;
+
+impl App {
+    /// Takes one upload from the user's quota. Called before the body is read, so that a flood costs nothing.
+    /// None: there is no limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Throttled`] with the time to wait.
+    pub fn admit_upload(&self, caller: &UserId) -> Result<Option<Quota>, Error> {
+        self.uploads.take(caller).map_err(Error::Throttled)
+    }
+
+    /// Replaces the caller's picture by what the upload shows; the picture before is gone with the same commit.
+    ///
+    /// Once the decoded picture is handed to the store the replacement happens wholly or not at all, whether or not
+    /// anyone still waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Picture`] for an unusable upload, [`Error::Busy`], [`Error::DecoderDied`], [`Error::UnknownCaller`],
+    /// [`Error::Storage`]. The old picture stays as it was.
+    pub async fn replace_picture(
+        &self,
+        caller: &UserId,
+        upload: Bytes,
+        crop: Option<Crop>,
+    ) -> Result<Profile, Error> {
+        let rendered = self.workers.render(upload, crop).await?;
+        let picture = Picture {
+            id: PictureId::from_random(auth::random()?),
+            width: rendered.width,
+            height: rendered.height,
+            sizes_px: rendered
+                .renditions
+                .iter()
+                .map(|rendition| rendition.size_px)
+                .collect(),
+            thumbhash: rendered.thumbhash,
+            applied: rendered.applied,
+            uploaded_at: self.now(),
+        };
+        self.store
+            .replace_picture(caller, picture, rendered.renditions)
+            .await
+            .map_err(unknown_caller)
+    }
+
+    /// Takes the caller's picture away.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownCaller`], [`Error::Storage`].
+    pub async fn remove_picture(&self, caller: &UserId) -> Result<Profile, Error> {
+        self.store
+            .remove_picture(caller, self.now())
+            .await
+            .map_err(unknown_caller)
+    }
+
+    /// A rendition of a live picture.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`]: no such picture or size, or damage.
+    pub async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<Stored, Error> {
+        Ok(self.store.rendition(picture, size_px).await?)
+    }
+
+    /// The picture of users who have none, in a configured size.
+    #[must_use]
+    pub fn placeholder(&self, size_px: u16) -> Option<&Stored> {
+        let found = self.placeholder.iter().find(|(size, _)| *size == size_px);
+        found.map(|(_, stored)| stored)
+    }
+}
+
+/// The picture of users who have none, in every configured size.
+pub(super) async fn placeholder(
+    workers: &Pool,
+    now: Timestamp,
+) -> Result<Vec<(u16, Stored)>, workers::Error> {
+    let renditions = workers.placeholder().await?;
+    let stored = renditions.into_iter().map(|Rendition { size_px, bytes }| {
+        let checksum = xxh3_128(&bytes);
+        (
+            size_px,
+            Stored {
+                bytes,
+                checksum,
+                uploaded_at: now,
+            },
+        )
+    });
+    Ok(stored.collect())
+}
+
+/// A caller whose user is gone has a token that is void.
+pub(super) fn unknown_caller(error: storage::Error) -> Error {
+    match error {
+        storage::Error::NotFound(What::User) => Error::UnknownCaller,
+        other => Error::Storage(other),
+    }
+}
