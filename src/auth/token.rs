@@ -190,3 +190,195 @@ impl Tokens {
         UserId::try_from(id).map_err(|_| Rejected::NoUser)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_500_000);
+    const NOW_S: i64 = 1_000_000_000;
+
+    fn tokens(leeway_s: u64) -> Tokens {
+        Tokens::new(&Secret::from(SECRET.to_owned()), leeway_s)
+    }
+
+    fn good() -> Value {
+        json!({ "token_type": "access", "exp": NOW_S + 60, "iat": NOW_S, "jti": "x", "user_id": "ada" })
+    }
+
+    fn sign(header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    }
+
+    /// What becomes of a well-signed token with these claims changed; null takes one away.
+    fn judged(changes: &Value) -> Result<String, Rejected> {
+        let mut claims = good();
+        for (name, value) in changes.as_object().unwrap() {
+            claims
+                .as_object_mut()
+                .unwrap()
+                .insert(name.clone(), value.clone());
+        }
+        claims
+            .as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
+        let token = sign(&Header::new(Algorithm::HS256), &claims);
+        tokens(0)
+            .verify(&token, Kind::Access, NOW)
+            .map(String::from)
+    }
+
+    #[test]
+    fn issued_token_is_accepted_for_its_kind_only_until_it_expires() {
+        let user: UserId = "ada".parse().unwrap();
+        let token = tokens(0).issue(&user, Kind::Access, NOW, 60).unwrap();
+        let at = |seconds| Timestamp::from_micros((NOW_S + seconds) * 1_000_000);
+
+        assert_eq!(
+            tokens(0).verify(&token, Kind::Access, at(59)),
+            Ok(user.clone())
+        );
+        assert_eq!(
+            tokens(0).verify(&token, Kind::Access, at(60)),
+            Err(Rejected::Expired)
+        );
+        assert_eq!(tokens(30).verify(&token, Kind::Access, at(89)), Ok(user));
+        assert_eq!(
+            tokens(30).verify(&token, Kind::Access, at(90)),
+            Err(Rejected::Expired)
+        );
+        assert_eq!(
+            tokens(0).verify(&token, Kind::Refresh, at(0)),
+            Err(Rejected::WrongType)
+        );
+    }
+
+    #[test]
+    fn user_is_a_text_or_an_integer() {
+        assert_eq!(judged(&json!({})), Ok("ada".to_owned()));
+        assert_eq!(judged(&json!({ "user_id": 42 })), Ok("42".to_owned()));
+        for user in [
+            json!(null),
+            json!(""),
+            json!(true),
+            json!(1.5),
+            json!([1]),
+            json!({}),
+            json!("a\u{0}"),
+            json!("x".repeat(129)),
+        ] {
+            assert_eq!(
+                judged(&json!({ "user_id": user })),
+                Err(Rejected::NoUser),
+                "{user}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_are_judged() {
+        assert_eq!(judged(&json!({ "exp": NOW_S })), Err(Rejected::Expired));
+        assert_eq!(judged(&json!({ "exp": -1 })), Err(Rejected::Expired));
+        for wrong in [
+            json!({ "exp": null }),
+            json!({ "exp": "9999999999" }),
+            json!({ "exp": 1.5e10 }),
+            json!({ "exp": u64::MAX }),
+        ] {
+            assert_eq!(judged(&wrong), Err(Rejected::Invalid), "{wrong}");
+        }
+        assert_eq!(judged(&json!({ "nbf": NOW_S })), Ok("ada".to_owned()));
+        assert_eq!(judged(&json!({ "nbf": NOW_S + 1 })), Err(Rejected::Invalid));
+        assert_eq!(judged(&json!({ "iat": NOW_S + 1 })), Err(Rejected::Invalid));
+    }
+
+    #[test]
+    fn type_and_audience_are_judged() {
+        assert_eq!(
+            judged(&json!({ "token_type": null })),
+            Err(Rejected::NoType)
+        );
+        assert_eq!(
+            judged(&json!({ "token_type": "refresh" })),
+            Err(Rejected::WrongType)
+        );
+        assert_eq!(
+            judged(&json!({ "token_type": 1 })),
+            Err(Rejected::WrongType)
+        );
+        assert_eq!(
+            judged(&json!({ "aud": "someone else" })),
+            Err(Rejected::Invalid)
+        );
+    }
+
+    #[test]
+    fn only_one_algorithm_and_no_extension_is_understood() {
+        let verify = |token: &str| tokens(0).verify(token, Kind::Access, NOW);
+        let mut critical = Header::new(Algorithm::HS256);
+        critical.crit = Some(vec!["exp".to_owned()]);
+        let signed = sign(&Header::new(Algorithm::HS256), &good());
+        let (body, signature) = signed.rsplit_once('.').unwrap();
+
+        assert!(verify(&signed).is_ok());
+        for token in [
+            sign(&critical, &good()),
+            sign(&Header::new(Algorithm::HS384), &good()),
+            sign(&Header::new(Algorithm::HS512), &good()),
+            format!("{body}."),
+            format!("{body}.{}", signature.to_lowercase()),
+            format!("{signed}="),
+            format!(" {signed}"),
+            format!("{signed}.{signature}"),
+            body.to_owned(),
+            String::new(),
+            "..".to_owned(),
+            "x".repeat(TOKEN_BYTES_MAX + 1),
+        ] {
+            assert_eq!(verify(&token), Err(Rejected::Invalid), "{token:.60}");
+        }
+    }
+
+    #[test]
+    fn key_of_another_is_not_ours() {
+        let other = Tokens::new(
+            &Secret::from("another secret of thirty-two bytes or more".to_owned()),
+            0,
+        );
+        let token = other
+            .issue(&"ada".parse().unwrap(), Kind::Access, NOW, 60)
+            .unwrap();
+
+        assert_eq!(
+            tokens(0).verify(&token, Kind::Access, NOW),
+            Err(Rejected::Invalid)
+        );
+    }
+
+    #[test]
+    fn duplicate_claim_is_refused() {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let claims = format!(
+            "{{\"token_type\":\"access\",\"exp\":{0},\"user_id\":\"ada\",\"user_id\":\"bob\"}}",
+            NOW_S + 60
+        );
+        let body = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode("{\"alg\":\"HS256\"}"),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature =
+            jsonwebtoken::crypto::sign(body.as_bytes(), &key, Algorithm::HS256).unwrap();
+
+        assert_eq!(
+            tokens(0).verify(&format!("{body}.{signature}"), Kind::Access, NOW),
+            Err(Rejected::Invalid)
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! What the repository promises about itself: layers, file heads, sizes, and that what is shipped beside the code
+//! (pockit.toml, man pages) says what the code says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pockitd::config;
+use pockitd::config::{Config, Sources};
+
+/// Each layer and what it may import from this crate, top of the stack first.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("cli", &["http", "service", "storage", "workers", "imaging", "auth", "config", "domain"]),
+    ("http", &["service", "storage", "imaging", "auth", "config", "domain"]),
+    ("service", &["storage", "workers", "imaging", "auth", "config", "domain"]),
+    ("storage", &["config", "domain"]),
+    ("workers", &["imaging", "config", "domain"]),
+    ("imaging", &["config", "domain"]),
+    ("auth", &["config", "domain"]),
+    ("config", &["domain"]),
+    ("domain", &[]),
+];
+
+/// Engines, each with the only places that may name it.
+const ENGINES: &[(&str, &[&str])] = &[
+    ("sled", &["storage/sled"]),
+    ("libheif_rs", &["imaging/heif"]),
+    ("libheif_sys", &["imaging/heif"]),
+    ("turbojpeg", &["imaging/"]),
+    ("hyper", &["http", "cli/bench_upload"]),
+    ("hyper_util", &["http", "cli/bench_upload"]),
+    ("multer", &["http"]),
+    ("figment", &["config"]),
+    ("clap", &["cli"]),
+    ("jsonwebtoken", &["auth"]),
+    ("argon2", &["auth"]),
+    ("aws_lc_rs", &["auth"]),
+];
+
+/// What `imaging` must not touch, being pure.
+const IMPURE: &[&str] = &["tokio::", "tracing::", "std::fs", "std::net", "std::time::SystemTime", "std::env"];
+
+const CODE_LINES_MAX: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of a folder, with its path below it.
+fn sources(folder: &str) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(&current).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let below = path.strip_prefix(root().join(folder)).unwrap().to_string_lossy().into_owned();
+                found.push((below, path));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines outside comments and unit tests, numbered from 1.
+fn code_lines(file: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines
+        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with("//"))
+        .map(|(number, line)| (number, line.to_owned()))
+        .collect()
+}
+
+/// The layer of a file: its first folder, or its own name.
+fn layer_of(below: &str) -> &str {
+    below.split(['/', '.']).next().unwrap()
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn layers_import_downwards_only() {
+    let mut wrong = Vec::new();
+    for (below, file) in sources("src") {
+        let layer = layer_of(&below);
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else { continue };
+        for (number, line) in code_lines(&file) {
+            for target in line.split("crate::").skip(1) {
+                let end = target.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(target.len());
+                let target = &target[..end];
+                if target != layer && !allowed.contains(&target) {
+                    wrong.push(format!("src/{below}:{number}: `{layer}` imports `{target}`"));
+                }
+            }
+            if line.contains("super::super") {
+                wrong.push(format!("src/{below}:{number}: `super::super` hides what is imported"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn every_file_belongs_to_a_layer() {
+    let known = |layer: &str| matches!(layer, "main" | "lib") || LAYERS.iter().any(|(name, _)| *name == layer);
+    let wrong: Vec<_> = sources("src").into_iter().map(|(below, _)| below).filter(|below| !known(layer_of(below))).collect();
+    none(&wrong);
+}
+
+#[test]
+fn engines_are_named_in_their_own_places_only() {
+    let mut wrong = Vec::new();
+    for (below, file) in sources("src") {
+        for (number, line) in code_lines(&file) {
+            for (engine, places) in ENGINES {
+                let named = line.starts_with(&format!("use {engine}::")) || line.contains(&format!(" {engine}::"));
+                if named && !line.contains(&format!("::{engine}::")) && !places.iter().any(|place| below.starts_with(place)) {
+                    wrong.push(format!("src/{below}:{number}: names {engine}"));
+                }
+            }
+            if layer_of(&below) == "imaging" && IMPURE.iter().any(|impure| line.contains(impure)) {
+                wrong.push(format!("src/{below}:{number}: imaging is pure: {line}"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns_and_stays_small() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests"] {
+        for (below, file) in sources(folder) {
+            if !fs::read_to_string(&file).unwrap().starts_with("//! ") {
+                wrong.push(format!("{folder}/{below}: does not open with `//! `"));
+            }
+            let count = code_lines(&file).len();
+            if count > CODE_LINES_MAX {
+                wrong.push(format!("{folder}/{below}: {count} lines of code, the limit is {CODE_LINES_MAX}"));
+            }
+            if ["mod", "utils", "util", "helpers", "helper", "common"].iter().any(|name| file.file_stem().unwrap() == *name) {
+                wrong.push(format!("{folder}/{below}: the name says nothing"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn shipped_configuration_is_the_defaults() {
+    let file = root().join("pockit.toml");
+    let loaded = config::load(&Sources { file: Some(file.clone()), flags: Vec::new() }).unwrap();
+
+    assert_eq!(loaded, Config::default());
+    none(&missing_keys(&fs::read_to_string(file).unwrap(), "pockit.toml"));
+}
+
+#[test]
+fn manual_of_the_configuration_names_every_key() {
+    none(&missing_keys(&fs::read_to_string(root().join("man/pockit.toml.5")).unwrap(), "man/pockit.toml.5"));
+}
+
+/// The keys that a text does not name; each stands in the serialised defaults.
+fn missing_keys(text: &str, name: &str) -> Vec<String> {
+    let defaults = serde_json::to_value(Config::default()).unwrap();
+    let keys = defaults.as_object().unwrap().iter().flat_map(|(section, keys)| {
+        let keys = keys.as_object().unwrap().keys();
+        keys.map(move |key| (section.clone(), key.clone()))
+    });
+    let word = |key: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
+    keys.filter(|(_, key)| !word(key)).map(|(section, key)| format!("{name} does not name {section}.{key}")).collect()
+}
+
+/// Man pages are made from the clap tree. `UPDATE_GOLDEN=1 cargo test man_pages` writes them anew.
+#[test]
+fn man_pages_say_what_the_command_line_says() {
+    let mut wrong = Vec::new();
+    let mut pages = Vec::new();
+    collect_pages(pockitd::cli::command(), "pockitd", &mut pages);
+    for (name, page) in pages {
+        let file = root().join("man").join(format!("{name}.1"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, &page).unwrap();
+        } else if fs::read(&file).unwrap_or_default() != page {
+            wrong.push(format!("man/{name}.1 is not what `pockitd` says: run UPDATE_GOLDEN=1 cargo test man_pages"));
+        }
+    }
+    none(&wrong);
+}
+
+fn collect_pages(command: clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
+    // The version changes with every release; the pages do not.
+    let mut command = command.version(None::<&str>).name(name.to_owned());
+    command.build();
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set()) {
+        collect_pages(inner.clone(), &format!("{name}-{}", inner.get_name()), pages);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).date("").render(&mut page).unwrap();
+    pages.push((name.to_owned(), page));
+}
