@@ -119,26 +119,26 @@ pub fn command() -> clap::Command {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     start_log(&cli.common)?;
-    let config = |flags| load(&cli.common, flags);
+    let config = |texts| load(&cli.common, texts);
     match cli.command {
-        Command::Serve(arguments) => serve::run(config(arguments.flags())?),
+        Command::Serve(arguments) => serve::run(config(arguments.texts())?),
         Command::User(command) => admin::user(config(Vec::new())?, command),
         Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
     }
 }
 
-fn load(common: &Common, mut flags: Vec<(String, String)>) -> Result<Config, config::Error> {
-    let mut all = common.set.clone();
+/// The configuration, with the flags that stand for a key.
+fn load(common: &Common, mut texts: Vec<(String, String)>) -> Result<Config, config::Error> {
     if let Some(directory) = &common.data_dir {
-        all.push((
+        texts.push((
             "storage.data_dir".to_owned(),
-            quoted(&directory.to_string_lossy()),
+            directory.to_string_lossy().into_owned(),
         ));
     }
-    all.append(&mut flags);
     config::load(&Sources {
         file: common.config.clone(),
-        flags: all,
+        set: common.set.clone(),
+        texts,
     })
 }
 
@@ -162,11 +162,6 @@ fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
-}
-
-/// A text as a value in TOML's notation.
-fn quoted(text: &str) -> String {
-    format!("{text:?}")
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -9,7 +9,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Failure;
 use crate::cli::print_line;
-use crate::cli::quoted;
 use crate::config::Config;
 use crate::http::server;
 use crate::service::App;
@@ -29,7 +28,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// The keys that the flags stand for.
-    pub(super) fn flags(&self) -> Vec<(String, String)> {
+    pub(super) fn texts(&self) -> Vec<(String, String)> {
         let listen = self.listen.as_ref().map(|value| ("http.listen", value));
         let public_url = self
             .public_url
@@ -38,7 +37,7 @@ impl Arguments {
         listen
             .into_iter()
             .chain(public_url)
-            .map(|(key, value)| (key.to_owned(), quoted(value)))
+            .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect()
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use figment::value::Value;
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::config::Config;
 use crate::config::Problem;
@@ -13,6 +13,10 @@ use crate::config::Problem;
 const ENVIRONMENT_PREFIX: &str = "POCKIT_";
 /// File that is read where none is named, if it is there.
 const DEFAULT_FILE: &str = "pockit.toml";
+
+const SECRET_KEY: &str = "auth.secret";
+const ENVIRONMENT: &str = "environment";
+const COMMAND_LINE: &str = "the command line";
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +35,10 @@ pub enum Error {
 pub struct Sources {
     /// The file named by `--config`.
     pub file: Option<PathBuf>,
-    /// Keys set by flags, as `section.key` and a value in TOML's notation.
-    pub flags: Vec<(String, String)>,
+    /// Keys set by `--set`, as `section.key` and a value in TOML's notation; a text needs no quotes.
+    pub set: Vec<(String, String)>,
+    /// Keys with a flag of their own, as `section.key` and a text that is taken as it is. They win over `set`.
+    pub texts: Vec<(String, String)>,
 }
 
 /// Reads and checks the configuration.
@@ -67,12 +73,62 @@ fn figment(sources: &Sources) -> Result<Figment, Error> {
     if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));
     }
-    figment = figment.merge(Env::prefixed(ENVIRONMENT_PREFIX).split("__"));
-    for (key, value) in &sources.flags {
-        let value: Value = value.parse().unwrap_or_else(|never| match never {});
-        figment = figment.merge(Serialized::global(key, value));
+    let environment = Env::prefixed(ENVIRONMENT_PREFIX)
+        .ignore(&[SECRET_KEY])
+        .split("__");
+    figment = figment.merge(environment);
+    // Taken as it is: a secret of digits only is still a text.
+    if let Ok(secret) = std::env::var(variable(SECRET_KEY)) {
+        figment = figment.merge(Given {
+            origin: ENVIRONMENT,
+            key: SECRET_KEY,
+            value: secret.into(),
+        });
+    }
+    for (key, value) in &sources.set {
+        let value = value.parse().unwrap_or_else(|never| match never {});
+        figment = figment.merge(Given {
+            origin: COMMAND_LINE,
+            key,
+            value,
+        });
+    }
+    for (key, text) in &sources.texts {
+        let value = text.clone().into();
+        figment = figment.merge(Given {
+            origin: COMMAND_LINE,
+            key,
+            value,
+        });
     }
     Ok(figment)
+}
+
+/// One value and where it was given.
+struct Given<'a> {
+    origin: &'static str,
+    key: &'a str,
+    value: Value,
+}
+
+impl Provider for Given<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.origin)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let nested = figment::util::nest(self.key, self.value.clone());
+        let sections = nested.into_dict().unwrap_or_default();
+        Ok(Map::from([(Profile::Default, sections)]))
+    }
+}
+
+/// The environment variable that stands for a key.
+fn variable(key: &str) -> String {
+    format!(
+        "{ENVIRONMENT_PREFIX}{}",
+        key.to_uppercase().replace('.', "__")
+    )
 }
 
 /// One line a mistake, with the key as it is written in the file.
@@ -85,10 +141,17 @@ fn described(errors: figment::Error) -> String {
             .map_or_else(String::new, |metadata| {
                 format!(" (from {})", named(metadata, &key))
             });
+        // The library quotes the whole list of what it knows, and each name in it.
+        let kind = error
+            .kind
+            .to_string()
+            .replace("expected `one of ", "expected one of ")
+            .replace("``", "`");
+        let kind = kind.trim_end();
         if key.is_empty() {
-            format!("{}{origin}", error.kind)
+            format!("{kind}{origin}")
         } else {
-            format!("{key}: {}{origin}", error.kind)
+            format!("{key}: {kind}{origin}")
         }
     });
     lines.collect::<Vec<_>>().join("; ")
@@ -102,19 +165,14 @@ fn origin(figment: &Figment, key: &str) -> String {
 }
 
 /// Where a value came from, in the words of someone who would look for it.
-fn named(metadata: &figment::Metadata, key: &str) -> String {
+fn named(metadata: &Metadata, key: &str) -> String {
     match &metadata.source {
         Some(figment::Source::File(file)) => file.display().to_string(),
-        _ if metadata.name.contains("environment") => {
-            format!(
-                "the environment variable {ENVIRONMENT_PREFIX}{}",
-                key.to_uppercase().replace('.', "__")
-            )
+        _ if metadata.name == COMMAND_LINE => COMMAND_LINE.to_owned(),
+        _ if metadata.name.contains(ENVIRONMENT) => {
+            format!("the {ENVIRONMENT} variable {}", variable(key))
         }
-        Some(figment::Source::Code(_)) if metadata.name.contains("Config") => {
-            "the defaults".to_owned()
-        }
-        _ => "the command line".to_owned(),
+        _ => "the defaults".to_owned(),
     }
 }
 

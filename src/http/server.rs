@@ -292,11 +292,10 @@ fn log(
     let bytes = hyper::body::Body::size_hint(reply.body())
         .exact()
         .unwrap_or(0);
-    let code = error.map_or("", |error| error.code);
+    let code = error.map(|error| error.code);
     let cause = error
         .and_then(|error| error.cause.as_ref())
-        .map(|cause| service::chain(cause))
-        .unwrap_or_default();
+        .map(|cause| service::chain(cause));
     if reply.status().is_server_error() && status != 503 {
         tracing::error!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
     } else {

@@ -155,7 +155,7 @@ fn every_file_opens_with_what_it_owns_and_stays_small() {
 #[test]
 fn shipped_configuration_is_the_defaults() {
     let file = root().join("pockit.toml");
-    let loaded = config::load(&Sources { file: Some(file.clone()), flags: Vec::new() }).unwrap();
+    let loaded = config::load(&Sources { file: Some(file.clone()), ..Sources::default() }).unwrap();
 
     assert_eq!(loaded, Config::default());
     none(&missing_keys(&fs::read_to_string(file).unwrap(), "pockit.toml"));
