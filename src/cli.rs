@@ -3,6 +3,7 @@
 //! stdout carries data, stderr the rest. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod admin;
+mod check;
 mod serve;
 
 use std::error::Error as StdError;
@@ -17,6 +18,7 @@ use tracing_subscriber::fmt::time::SystemTime;
 use crate::config;
 use crate::config::{Config, Sources};
 use crate::service;
+use crate::workers;
 
 /// What a subcommand fails with; printed once, with its causes, in [`main`].
 pub type Failure = Box<dyn StdError + Send + Sync>;
@@ -80,6 +82,12 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
+    /// Ask about this machine
+    #[command(subcommand)]
+    Check(check::Check),
+    /// Decode one picture for the server at the other end of standard input; not for people
+    #[command(name = workers::SUBCOMMAND, hide = true)]
+    DecodeWorker,
 }
 
 /// Runs the program.
@@ -97,6 +105,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    if matches!(cli.command, Command::DecodeWorker) {
+        return workers::child::run();
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if is_broken_pipe(failure.as_ref()) => ExitCode::SUCCESS,
@@ -124,6 +135,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
         Command::User(command) => admin::user(config(Vec::new())?, command),
         Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
+        Command::Check(check) => check::run(config(Vec::new())?, &check),
+        Command::DecodeWorker => Ok(()),
     }
 }
 

@@ -201,6 +201,12 @@ pub struct Workers {
     pub count: usize,
     /// Pictures that may wait for a free worker; more are answered with 503.
     pub queue_max: usize,
+    /// Longest time for one picture, in milliseconds. Then its worker is killed.
+    pub deadline_ms: u64,
+    /// Address space of a worker, in bytes.
+    pub memory_bytes_max: u64,
+    /// Whether the server refuses to start where workers cannot be locked in with seccomp.
+    pub require_sandbox: bool,
 }
 
 impl Default for Workers {
@@ -208,6 +214,9 @@ impl Default for Workers {
         Self {
             count: 0,
             queue_max: 64,
+            deadline_ms: 10_000,
+            memory_bytes_max: 1_024 * 1_024 * 1_024,
+            require_sandbox: true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `probe` (format, dimensions, limits: refuse before allocating) → decode only what is needed → upright → crop →
 //! resize → sRGB → encode.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use crate::config;
@@ -21,7 +22,7 @@ pub enum Error {
     #[error("the file is not an image")]
     NotAnImage,
     #[error("{0} is not accepted, only JPEG, PNG and HEIC are")]
-    UnsupportedFormat(&'static str),
+    UnsupportedFormat(Cow<'static, str>),
     #[error("the picture has {pixels} pixels ({width} × {height}), the limit is {pixels_max}")]
     TooManyPixels {
         width: u32,

@@ -27,6 +27,7 @@ use crate::imaging;
 use crate::storage;
 use crate::storage::Store;
 use crate::workers;
+use crate::workers::InForce;
 use crate::workers::Pool;
 
 pub use crate::storage::StoredRendition as Stored;
@@ -54,8 +55,14 @@ pub enum Error {
     Throttled(Throttled),
     #[error("the upload is not usable")]
     Picture(#[source] imaging::Error),
-    #[error("the decoder died of the upload")]
-    DecoderDied,
+    #[error("the decode worker died of the upload with SHA-256 {sha256}")]
+    DecoderDied {
+        sha256: String,
+        #[source]
+        death: workers::Death,
+    },
+    #[error("no decode worker is to be had")]
+    NoWorker(#[source] workers::Error),
     #[error("all workers are busy and {queue_max} pictures wait already")]
     Busy { queue_max: usize },
     #[error("the store did not do it")]
@@ -70,16 +77,6 @@ pub enum Error {
     Cancelled,
 }
 
-impl From<workers::Error> for Error {
-    fn from(error: workers::Error) -> Self {
-        match error {
-            workers::Error::Busy { queue_max } => Self::Busy { queue_max },
-            workers::Error::Picture(cause) => Self::Picture(cause),
-            workers::Error::Died => Self::DecoderDied,
-        }
-    }
-}
-
 /// Why the program cannot begin its work.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
@@ -90,8 +87,8 @@ pub enum StartError {
     Password(#[from] password::Error),
     #[error("cannot use the data directory")]
     Storage(#[from] storage::Error),
-    #[error("cannot make the picture of users without one")]
-    Placeholder(#[from] workers::Error),
+    #[error("cannot start decoding")]
+    Workers(#[from] workers::Error),
 }
 
 /// Tells the time. Replaced in tests.
@@ -165,7 +162,8 @@ impl App {
         if let Some(file) = &found.made {
             tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
         }
-        let workers = Pool::new(&config.workers, &config.picture);
+        let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
+        log_in_force(&in_force);
         Ok(Self {
             clock,
             tokens: Tokens::new(&found.secret, config.auth.leeway_s),
@@ -190,5 +188,25 @@ impl App {
 
     fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+}
+
+/// Says what keeps decode workers in; loudly where nothing does.
+fn log_in_force(in_force: &InForce) {
+    let landlock = in_force
+        .landlock
+        .as_ref()
+        .map_or_else(|reason| format!("no: {reason}"), Clone::clone);
+    match &in_force.seccomp {
+        Ok(()) => tracing::info!(
+            seccomp = "in force",
+            landlock,
+            "decode workers are locked in"
+        ),
+        Err(reason) => tracing::warn!(
+            seccomp = format!("no: {reason}"),
+            landlock,
+            "decode workers are NOT locked in"
+        ),
     }
 }

@@ -1,20 +1,44 @@
-//! Where pictures are decoded: a bounded number at once, a bounded number waiting.
+//! Where pictures are decoded: processes of this binary, locked in, one picture each.
 //!
-//! A decoder that panics costs its own upload, nothing else. The work outlives a client that hangs up: the slot is
-//! owned by the work, so that the bound holds whatever becomes of the request.
+//! Decoders are the largest body of code that reads strangers' bytes, and part of it is C and C++. So a picture is
+//! decoded in a process that can read no file, reach no network, start nothing and see no other user's picture: each
+//! worker does one job and ends. Workers are started ahead of need, so that this costs no latency. A picture that
+//! kills its worker costs its sender one refusal.
+//!
+//! Bounded: pictures at once (slots), pictures that wait (tickets), time and memory a picture.
+
+mod answer;
+pub mod child;
+mod process;
+mod protocol;
+mod sandbox;
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::imaging;
 use crate::imaging::Rendered;
-use crate::imaging::Renderer;
+use crate::workers::process::{Outcome, Worker};
+use crate::workers::protocol::{Job, Reply, Setup};
+
+pub use process::{Death, SUBCOMMAND};
+pub use protocol::Forbidden;
+
+/// Longest time from start to ready: milliseconds when all is well, more on a machine that is very busy.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// Workers that may be killed from outside, by an operator or for lack of memory, before an upload is given up.
+const KILLED_MAX: usize = 4;
 
 /// Why a picture was not made.
 #[derive(Debug, thiserror::Error)]
@@ -24,47 +48,106 @@ pub enum Error {
     Busy { queue_max: usize },
     #[error("cannot make renditions of the upload")]
     Picture(#[from] imaging::Error),
-    #[error("the decoder died")]
-    Died,
+    #[error("the decode worker died")]
+    Died(#[source] Death),
+    #[error("decode workers are killed from outside, {0} in a row for one upload")]
+    Killed(usize),
+    #[error("cannot start a decode worker")]
+    Start(#[source] io::Error),
+    #[error(
+        "decode workers are not locked in: seccomp: {0}; workers.require_sandbox = false starts without"
+    )]
+    NotLockedIn(String),
 }
 
-/// Decodes pictures on blocking threads.
+/// What keeps workers in on this machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InForce {
+    /// The system-call filter, or why there is none.
+    pub seccomp: Result<(), String>,
+    /// How far files and network are forbidden, or why they are not.
+    pub landlock: Result<String, String>,
+}
+
+/// The workers. Cheap to clone.
+#[derive(Clone)]
 pub struct Pool {
-    /// Kept between pictures: buffers and colour transforms are warm. A mutex, because it is held for a push or a
-    /// pop only, never while work is done.
-    idle: Arc<Mutex<Vec<Renderer>>>,
-    slots: Arc<Semaphore>,
-    tickets: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    binary: PathBuf,
+    setup: Setup,
+    deadline: Duration,
+    count: usize,
     queue_max: usize,
-    picture: config::Picture,
+    /// Workers that wait for their job. A mutex, because it is held for a push or a pop only.
+    waiting: Mutex<Vec<Worker>>,
+    slots: Semaphore,
+    tickets: Semaphore,
+    starting: TaskTracker,
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Pool")
-            .field("free", &self.slots.available_permits())
+            .field("free", &self.shared.slots.available_permits())
             .finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    /// A pool with `config.count` slots, or one a processor core.
-    #[must_use]
-    pub fn new(config: &config::Workers, picture: &config::Picture) -> Self {
+    /// Starts the first workers of the running binary.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`], or [`Error::NotLockedIn`] where `require_sandbox` asks for it.
+    pub async fn start(
+        config: &config::Workers,
+        picture: &config::Picture,
+    ) -> Result<(Self, InForce), Error> {
+        // The file that this process was started from, even if another version lies at its path by now.
+        Self::start_with(PathBuf::from("/proc/self/exe"), config, picture).await
+    }
+
+    async fn start_with(
+        binary: PathBuf,
+        config: &config::Workers,
+        picture: &config::Picture,
+    ) -> Result<(Self, InForce), Error> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.count == 0 {
             cores
         } else {
             config.count
         };
-        Self {
-            idle: Arc::default(),
-            slots: Arc::new(Semaphore::new(count)),
-            tickets: Arc::new(Semaphore::new(count.saturating_add(config.queue_max))),
+        let shared = Arc::new(Shared {
+            binary,
+            setup: Setup {
+                picture: picture.clone(),
+                memory_bytes_max: config.memory_bytes_max,
+            },
+            deadline: Duration::from_millis(config.deadline_ms),
+            count,
             queue_max: config.queue_max,
-            picture: picture.clone(),
+            waiting: Mutex::default(),
+            slots: Semaphore::new(count),
+            tickets: Semaphore::new(count.saturating_add(config.queue_max)),
+            starting: TaskTracker::new(),
+        });
+        let first = shared.start_one().await.map_err(Error::Start)?;
+        let in_force = InForce {
+            seccomp: first.ready.seccomp.clone(),
+            landlock: first.ready.landlock.clone(),
+        };
+        if let (Err(reason), true) = (&in_force.seccomp, config.require_sandbox) {
+            return Err(Error::NotLockedIn(reason.clone()));
         }
+        shared.put(first);
+        let pool = Self { shared };
+        pool.replenish();
+        Ok((pool, in_force))
     }
 
     /// Makes the renditions of an upload.
@@ -72,11 +155,12 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Busy`] at once when the queue is full; [`Error::Picture`] with the reason; [`Error::Died`] if the
-    /// decoder panicked.
+    /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
     pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
-        Ok(self
-            .run(move |renderer| renderer.render(&upload, crop))
-            .await??)
+        let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
+        let outcome = self.run(Job::Render { length, crop }, &upload).await?;
+        answer::rendered(outcome, &self.shared.setup.picture)
+            .map_err(|reason| Error::Died(Death::Nonsense(reason)))
     }
 
     /// The picture of users who have none.
@@ -85,89 +169,104 @@ impl Pool {
     ///
     /// As [`Pool::render`].
     pub async fn placeholder(&self) -> Result<Vec<Rendition>, Error> {
-        Ok(self.run(Renderer::placeholder).await??)
+        let outcome = self.run(Job::Placeholder, &[]).await?;
+        answer::placeholder(outcome, &self.shared.setup.picture)
+            .map_err(|reason| Error::Died(Death::Nonsense(reason)))
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Renderer) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    /// Lets a worker try something forbidden; tells how that ended.
+    ///
+    /// # Errors
+    ///
+    /// What happened when it went through.
+    pub async fn attempt(&self, forbidden: Forbidden) -> Result<String, String> {
+        match self.run(Job::Attempt(forbidden), &[]).await {
+            // SIGSYS: the system-call filter.
+            Err(Error::Died(Death::Signal { signal: 31, .. })) => {
+                Ok("the kernel killed the worker (SIGSYS)".to_owned())
+            }
+            Ok(Outcome {
+                reply: Reply::Attempted(Err(error)),
+                ..
+            }) => Ok(format!("the kernel refused it: {error}")),
+            Ok(Outcome {
+                reply: Reply::Attempted(Ok(())),
+                ..
+            }) => Err("it went through".to_owned()),
+            Ok(_) => Err("the worker answered something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// One job in a worker of its own. A caller that stops waiting drops the worker, which kills it.
+    async fn run(&self, job: Job, upload: &[u8]) -> Result<Outcome, Error> {
+        let shared = &self.shared;
         let busy = |_| Error::Busy {
-            queue_max: self.queue_max,
+            queue_max: shared.queue_max,
         };
-        let ticket = Arc::clone(&self.tickets)
-            .try_acquire_owned()
-            .map_err(busy)?;
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Died)?;
-        let idle = Arc::clone(&self.idle);
-        let picture = self.picture.clone();
-        let work = move || {
-            let _held_until_done = (ticket, slot);
-            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut renderer = kept.unwrap_or_else(|| Renderer::new(picture));
-            // A panic unwinds past the push: a renderer in an unknown state is never used again.
-            let answer = job(&mut renderer);
-            idle.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(renderer);
-            answer
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| Error::Died)
+        let _ticket = shared.tickets.try_acquire().map_err(busy)?;
+        let _slot = shared.slots.acquire().await.map_err(|_| Error::Busy {
+            queue_max: shared.queue_max,
+        })?;
+        for _ in 0..KILLED_MAX {
+            let worker = match shared.take() {
+                Some(worker) => worker,
+                None => shared.start_one().await.map_err(Error::Start)?,
+            };
+            // The next one warms up while this one works.
+            self.replenish();
+            match worker.run(job, upload, shared.deadline).await {
+                Ok(Outcome {
+                    reply: Reply::Refused(refused),
+                    ..
+                }) => return Err(Error::Picture(refused.into())),
+                Ok(outcome) => return Ok(outcome),
+                // Not the upload's fault: the filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT.
+                Err(Death::Outside) => tracing::warn!("a decode worker was killed from outside"),
+                Err(death) => return Err(Error::Died(death)),
+            }
+        }
+        Err(Error::Killed(KILLED_MAX))
+    }
+
+    /// Starts workers in the background until as many wait as there are slots.
+    fn replenish(&self) {
+        let coming = self.shared.starting.len();
+        let there = self.shared.waiting().len();
+        for _ in there.saturating_add(coming)..self.shared.count {
+            let shared = Arc::clone(&self.shared);
+            self.shared.starting.spawn(async move {
+                match shared.start_one().await {
+                    Ok(worker) => shared.put(worker),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot start a decode worker ahead of need")
+                    }
+                }
+            });
+        }
+    }
+
+    /// How many workers wait for a job.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting().len()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(count: usize, queue_max: usize) -> Pool {
-        Pool::new(
-            &config::Workers {
-                count,
-                queue_max,
-                ..config::Workers::default()
-            },
-            &config::Picture::default(),
-        )
+impl Shared {
+    async fn start_one(&self) -> io::Result<Worker> {
+        Worker::start(&self.binary, &self.setup, START_WITHIN).await
     }
 
-    #[tokio::test]
-    async fn upload_beyond_slots_and_queue_is_refused_at_once() {
-        let pool = Arc::new(pool(1, 1));
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let running = tokio::spawn({
-            let pool = Arc::clone(&pool);
-            async move { pool.run(move |_| released.recv()).await }
-        });
-        let waiting = tokio::spawn({
-            let pool = Arc::clone(&pool);
-            async move { pool.run(|_| ()).await }
-        });
-        while pool.tickets.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-
-        let refused = pool.run(|_| ()).await;
-
-        assert!(matches!(refused, Err(Error::Busy { queue_max: 1 })));
-        release.send(()).unwrap();
-        assert!(running.await.unwrap().is_ok());
-        assert!(waiting.await.unwrap().is_ok());
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[tokio::test]
-    async fn panic_of_a_decoder_costs_one_upload_only() {
-        let pool = pool(1, 1);
+    fn put(&self, worker: Worker) {
+        self.waiting().push(worker);
+    }
 
-        let died = pool.run(|_| panic!("a codec bug")).await;
-        let next = pool.run(|_| 1).await;
-
-        assert!(matches!(died, Err(Error::Died)));
-        assert_eq!(next.unwrap(), 1);
+    fn take(&self) -> Option<Worker> {
+        self.waiting().pop()
     }
 }

@@ -214,6 +214,21 @@ impl Config {
                 "is 0, must be at least 1".to_owned(),
             );
         }
+        if self.workers.deadline_ms == 0 {
+            push(
+                found,
+                "workers.deadline_ms",
+                "is 0, must be at least 1".to_owned(),
+            );
+        }
+        // Below this not even the binary and its libraries can be mapped.
+        if self.workers.memory_bytes_max < 64 * 1_024 * 1_024 {
+            let sentence = format!(
+                "is {}, must be at least 67108864",
+                self.workers.memory_bytes_max
+            );
+            push(found, "workers.memory_bytes_max", sentence);
+        }
         if self.storage.data_dir.as_os_str().is_empty() {
             push(
                 found,

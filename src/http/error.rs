@@ -93,14 +93,14 @@ impl ApiError {
             .with(RETRY_AFTER, BUSY_RETRY_S.into())
     }
 
+    fn caused(mut self, cause: service::Error) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
     fn internal(cause: service::Error) -> Self {
-        let mut error = Self::detail(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "A server error occurred.",
-        );
-        error.cause = Some(cause);
-        error
+        let detail = "A server error occurred.";
+        Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).caused(cause)
     }
 
     /// The sentence of the body, whatever its form: RFC 9457's `detail`.
@@ -186,8 +186,12 @@ impl From<service::Error> for ApiError {
                 Self::internal(E::Picture(imaging::Error::Internal(cause)))
             }
             E::Picture(reason) => unusable(reason),
-            E::DecoderDied => {
-                Self::field("unreadable_image", "image", "The image could not be read.")
+            E::DecoderDied { .. } => {
+                let sentence = "The image could not be read.";
+                Self::field("unreadable_image", "image", sentence).caused(error)
+            }
+            E::NoWorker(_) => {
+                Self::unavailable("busy", "The server is busy. Try again soon.").caused(error)
             }
             E::Busy { queue_max } => {
                 Self::unavailable("busy", "The server is busy. Try again soon.")
@@ -217,7 +221,7 @@ fn throttled_error(throttled: service::Throttled) -> ApiError {
 /// 400 for an upload that cannot become a picture, with the cause in the log.
 fn unusable(reason: imaging::Error) -> ApiError {
     use imaging::Error as E;
-    let mut error = match &reason {
+    let error = match &reason {
         E::Empty => ApiError::field("empty", "image", "The submitted file is empty."),
         E::NotAnImage => ApiError::field("not_an_image", "image", NOT_AN_IMAGE),
         E::Malformed(..) | E::Internal(_) => ApiError::field("malformed_image", "image", NOT_AN_IMAGE),
@@ -240,8 +244,7 @@ fn unusable(reason: imaging::Error) -> ApiError {
             format!("The crop ends at {right},{bottom}, outside the image of {width} x {height} pixels."),
         ),
     };
-    error.cause = Some(service::Error::Picture(reason));
-    error
+    error.caused(service::Error::Picture(reason))
 }
 
 fn stored(cause: storage::Error) -> ApiError {
@@ -255,15 +258,12 @@ fn stored(cause: storage::Error) -> ApiError {
         ),
         E::DiskFull { free, free_min } => {
             let detail = "The server has no room for another picture. Try again later.";
-            let mut error = ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail);
-            error.cause = Some(service::Error::Storage(E::DiskFull { free, free_min }));
-            error
+            ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
+                .caused(service::Error::Storage(E::DiskFull { free, free_min }))
         }
         E::Unavailable(reason) => {
-            let mut error =
-                ApiError::unavailable("unavailable", "The server is not ready. Try again soon.");
-            error.cause = Some(service::Error::Storage(E::Unavailable(reason)));
-            error
+            ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
+                .caused(service::Error::Storage(E::Unavailable(reason)))
         }
         E::AlreadyExists(_) | E::Damaged { .. } | E::TooNew { .. } | E::Io { .. } => {
             ApiError::internal(service::Error::Storage(cause))

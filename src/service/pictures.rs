@@ -46,7 +46,12 @@ impl App {
         upload: Bytes,
         crop: Option<Crop>,
     ) -> Result<Profile, Error> {
-        let rendered = self.workers.render(upload, crop).await?;
+        let rendered = self
+            .workers
+            .render(upload.clone(), crop)
+            .await
+            .map_err(|error| not_rendered(error, &upload))?;
+        drop(upload);
         let picture = Picture {
             id: PictureId::from_random(auth::random()?),
             width: rendered.width,
@@ -92,6 +97,21 @@ impl App {
     pub fn placeholder(&self, size_px: u16) -> Option<&Stored> {
         let found = self.placeholder.iter().find(|(size, _)| *size == size_px);
         found.map(|(_, stored)| stored)
+    }
+}
+
+/// What the pool's error means for the upload.
+fn not_rendered(error: workers::Error, upload: &[u8]) -> Error {
+    match error {
+        workers::Error::Busy { queue_max } => Error::Busy { queue_max },
+        workers::Error::Picture(cause) => Error::Picture(cause),
+        workers::Error::Died(death) => Error::DecoderDied {
+            sha256: auth::sha256(upload),
+            death,
+        },
+        workers::Error::Killed(_) | workers::Error::Start(_) | workers::Error::NotLockedIn(_) => {
+            Error::NoWorker(error)
+        }
     }
 }
 

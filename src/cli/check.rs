@@ -1,0 +1,78 @@
+//! `pockitd check …`: questions about this machine, answered by trying.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::cli::Failure;
+use crate::cli::print_line;
+use crate::config::Config;
+use crate::workers::{Forbidden, Pool};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Check {
+    /// Show what keeps decode workers in on this machine, and prove it: let workers try what they must not do
+    #[command(after_help = "Exit code 1 if anything forbidden went through.")]
+    Sandbox {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What is tried, in words.
+const ATTEMPTS: [(Forbidden, &str); 4] = [
+    (Forbidden::OpenFile, "open a file"),
+    (Forbidden::MakeSocket, "make a socket"),
+    (Forbidden::Fork, "start a process"),
+    (Forbidden::MapExecutable, "map executable memory"),
+];
+
+/// `pockitd check …`
+pub(super) fn run(config: Config, check: &Check) -> Result<(), Failure> {
+    let Check::Sandbox { json } = check;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(sandbox(config, *json))
+}
+
+async fn sandbox(mut config: Config, json: bool) -> Result<(), Failure> {
+    // Show what is there, also where it is not enough to serve.
+    config.workers.require_sandbox = false;
+    let (pool, in_force) = Pool::start(&config.workers, &config.picture).await?;
+    let mut attempts = Vec::new();
+    for (forbidden, words) in ATTEMPTS {
+        attempts.push((words, pool.attempt(forbidden).await));
+    }
+    let whole = in_force.seccomp.is_ok() && attempts.iter().all(|(_, outcome)| outcome.is_ok());
+    let seccomp = in_force
+        .seccomp
+        .map_or_else(|reason| format!("no: {reason}"), |()| "in force".to_owned());
+    let landlock = in_force
+        .landlock
+        .unwrap_or_else(|reason| format!("no: {reason}"));
+    if json {
+        let attempts = attempts.iter().map(|(words, outcome)| {
+            let (Ok(told) | Err(told)) = outcome;
+            json!({ "attempt": words, "refused": outcome.is_ok(), "outcome": told })
+        });
+        let attempts: Vec<_> = attempts.collect();
+        let report = json!({ "locked_in": whole, "seccomp": seccomp, "landlock": landlock, "attempts": attempts });
+        print_line(&report.to_string())?;
+    } else {
+        print_line(&format!("seccomp    {seccomp}"))?;
+        print_line(&format!("Landlock   {landlock}"))?;
+        for (words, outcome) in attempts {
+            let line = match outcome {
+                Ok(told) => format!("refused    {words}: {told}"),
+                Err(told) => format!("NOT HELD   {words}: {told}"),
+            };
+            print_line(&line)?;
+        }
+    }
+    if whole {
+        Ok(())
+    } else {
+        Err("decode workers are not locked in on this machine".into())
+    }
+}

@@ -1,0 +1,167 @@
+//! The server's side of one decode worker: start it, give it its job, believe nothing, end it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::workers::protocol;
+use crate::workers::protocol::{Announced, Job, Ready, Reply, Setup};
+
+/// Hidden subcommand that makes a process of this binary a worker.
+pub const SUBCOMMAND: &str = "decode-worker";
+/// Longest rendition that is taken from a worker, in bytes: 2,048² pixels at quality 100 have about 6 MiB.
+const RENDITION_BYTES_MAX: u32 = 16 * 1_024 * 1_024;
+/// How much of a dead worker's last words goes to the log, in bytes.
+const LAST_WORDS_BYTES_MAX: u64 = 2_048;
+/// How long a killed worker may take to be gone.
+const REAP_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sent by the server only after a deadline, and by nothing inside a worker.
+const SIGKILL: i32 = 9;
+
+/// How a worker died, for logs and counters.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum Death {
+    #[error("took longer than {deadline_ms} ms")]
+    Deadline { deadline_ms: u64 },
+    #[error("was killed from outside")]
+    Outside,
+    #[error("was ended by signal {signal}{}", words(.last_words))]
+    Signal { signal: i32, last_words: String },
+    #[error("exited with code {code}{}", words(.last_words))]
+    Exit { code: i32, last_words: String },
+    #[error("gave an answer that is not one: {0}")]
+    Nonsense(String),
+}
+
+fn words(last_words: &str) -> String {
+    if last_words.is_empty() {
+        String::new()
+    } else {
+        format!(", saying {last_words:?}")
+    }
+}
+
+/// What a worker gave: its reply and the bytes behind it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) reply: Reply,
+    pub(super) files: Vec<Vec<u8>>,
+}
+
+/// A worker that is locked in and waits for its one job. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Worker {
+    child: Child,
+    socket: UnixStream,
+    pub(super) ready: Ready,
+}
+
+impl Worker {
+    /// Starts a process of this binary and waits until it is locked in.
+    ///
+    /// # Errors
+    ///
+    /// The process cannot be started, or ends before it is ready.
+    pub(super) async fn start(binary: &Path, setup: &Setup, within: Duration) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let theirs = OwnedFd::from(theirs);
+        // Nothing here may need code between fork and exec: then the C library can spawn without copying this process.
+        let child = Command::new(binary)
+            .arg(SUBCOMMAND)
+            .env_clear()
+            .stdin(Stdio::from(theirs.try_clone()?))
+            .stdout(Stdio::from(theirs))
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut socket = UnixStream::from_std(ours)?;
+        let greeting = async {
+            protocol::send(&mut socket, setup).await?;
+            protocol::receive(&mut socket).await
+        };
+        let ready = timeout(within, greeting)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Self {
+            child,
+            socket,
+            ready,
+        })
+    }
+
+    /// Gives the job and `upload`, and takes the answer. The worker is gone afterwards, whatever happened.
+    ///
+    /// # Errors
+    ///
+    /// [`Death`] with its cause.
+    pub(super) async fn run(
+        mut self,
+        job: Job,
+        upload: &[u8],
+        deadline: Duration,
+    ) -> Result<Outcome, Death> {
+        let outcome = timeout(deadline, self.converse(job, upload)).await;
+        match outcome {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(Death::Nonsense(error.to_string()))
+            }
+            Ok(Err(_)) => Err(self.autopsy().await),
+            Err(_) => Err(Death::Deadline {
+                deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    async fn converse(&mut self, job: Job, upload: &[u8]) -> io::Result<Outcome> {
+        protocol::send(&mut self.socket, &job).await?;
+        self.socket.write_all(upload).await?;
+        let reply: Reply = protocol::receive(&mut self.socket).await?;
+        let announced: &[Announced] = match &reply {
+            Reply::Rendered { renditions, .. } | Reply::Placeholder(renditions) => renditions,
+            Reply::Refused(_) | Reply::Attempted(_) => &[],
+        };
+        let mut files = Vec::new();
+        for Announced { length, .. } in announced {
+            let mut file = protocol::buffer(*length, RENDITION_BYTES_MAX)?;
+            self.socket.read_exact(&mut file).await?;
+            files.push(file);
+        }
+        Ok(Outcome { reply, files })
+    }
+
+    /// The socket broke: the worker is dead or dying. Finds out how.
+    async fn autopsy(mut self) -> Death {
+        let mut last_words = Vec::new();
+        if let Some(stderr) = self.child.stderr.take() {
+            let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);
+            let reading = bounded.read_to_end(&mut last_words);
+            drop(timeout(REAP_WITHIN, reading).await);
+        }
+        let last_words = String::from_utf8_lossy(&last_words).trim().to_owned();
+        match timeout(REAP_WITHIN, self.child.wait()).await {
+            Ok(Ok(status)) => match (status.signal(), status.code()) {
+                (Some(SIGKILL), _) => Death::Outside,
+                (Some(signal), _) => Death::Signal { signal, last_words },
+                (None, code) => Death::Exit {
+                    code: code.unwrap_or(-1),
+                    last_words,
+                },
+            },
+            Ok(Err(error)) => Death::Nonsense(error.to_string()),
+            Err(_) => Death::Nonsense("hung up without ending".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What the server and a decode worker say to each other over a socket pair.
+//!
+//! A message is a frame: four bytes of length (big endian), then that many bytes of JSON, then the raw bytes that the
+//! JSON announces. The server believes nothing: every length is bounded before it is allocated for, and the answer is
+//! checked again by [`super::answer`].
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::config;
+use crate::domain::picture::Applied;
+use crate::domain::picture::Crop;
+use crate::domain::picture::Format;
+use crate::imaging;
+
+/// Longest JSON of a frame, in bytes. The longest of ours, a rendered picture in eight sizes, has below 1 KiB.
+pub(super) const FRAME_BYTES_MAX: u32 = 64 * 1_024;
+
+/// Server to worker, once, before the worker locks itself in.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Setup {
+    pub(super) picture: config::Picture,
+    pub(super) memory_bytes_max: u64,
+}
+
+/// Worker to server, once, when it is locked in.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Ready {
+    /// What keeps the worker in, or why it does not.
+    pub(super) seccomp: Result<(), String>,
+    pub(super) landlock: Result<String, String>,
+}
+
+/// Server to worker: the one thing to do.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) enum Job {
+    /// Make renditions of the `length` bytes that follow.
+    Render { length: u64, crop: Option<Crop> },
+    /// Make the picture of users without one.
+    Placeholder,
+    /// Try something forbidden.
+    Attempt(Forbidden),
+}
+
+/// What a worker must not be able to do; tried by `pockitd check sandbox`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Forbidden {
+    /// Read a file.
+    OpenFile,
+    /// Talk to the network.
+    MakeSocket,
+    /// Start another process.
+    Fork,
+    /// Bring in code.
+    MapExecutable,
+}
+
+/// Worker to server: what came of the job. The renditions' bytes follow, in order.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) enum Reply {
+    Rendered {
+        format: Format,
+        width: u16,
+        height: u16,
+        thumbhash: Vec<u8>,
+        applied: Vec<Applied>,
+        renditions: Vec<Announced>,
+    },
+    Placeholder(Vec<Announced>),
+    Refused(Refused),
+    /// The forbidden thing was refused with this error, or went through.
+    Attempted(Result<(), String>),
+}
+
+/// A rendition whose bytes follow.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Announced {
+    pub(super) size_px: u16,
+    pub(super) length: u32,
+}
+
+/// [`imaging::Error`] in a form that can travel: causes become text.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) enum Refused {
+    Empty,
+    NotAnImage,
+    UnsupportedFormat(String),
+    TooManyPixels {
+        width: u32,
+        height: u32,
+        pixels: u64,
+        pixels_max: u64,
+    },
+    CropOutside {
+        right: u64,
+        bottom: u64,
+        width: u32,
+        height: u32,
+    },
+    Malformed(Format, String),
+    Internal(String),
+}
+
+impl From<&imaging::Error> for Refused {
+    fn from(error: &imaging::Error) -> Self {
+        use imaging::Error as E;
+        match *error {
+            E::Empty => Self::Empty,
+            E::NotAnImage => Self::NotAnImage,
+            E::UnsupportedFormat(ref name) => Self::UnsupportedFormat(name.clone().into_owned()),
+            E::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max,
+            } => Self::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max,
+            },
+            E::CropOutside {
+                right,
+                bottom,
+                width,
+                height,
+            } => Self::CropOutside {
+                right,
+                bottom,
+                width,
+                height,
+            },
+            E::Malformed(format, ref cause) => Self::Malformed(format, cause.to_string()),
+            E::Internal(ref cause) => Self::Internal(cause.to_string()),
+        }
+    }
+}
+
+impl From<Refused> for imaging::Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Empty => Self::Empty,
+            Refused::NotAnImage => Self::NotAnImage,
+            Refused::UnsupportedFormat(name) => Self::UnsupportedFormat(name.into()),
+            Refused::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max,
+            } => Self::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max,
+            },
+            Refused::CropOutside {
+                right,
+                bottom,
+                width,
+                height,
+            } => Self::CropOutside {
+                right,
+                bottom,
+                width,
+                height,
+            },
+            Refused::Malformed(format, cause) => Self::Malformed(format, cause.into()),
+            Refused::Internal(cause) => Self::Internal(cause.into()),
+        }
+    }
+}
+
+/// Writes a frame: the worker's side.
+pub(super) fn write(out: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    out.write_all(&framed(message)?)
+}
+
+/// Reads a frame: the worker's side.
+pub(super) fn read<T: DeserializeOwned>(input: &mut impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    let mut json = buffer(u32::from_be_bytes(length), FRAME_BYTES_MAX)?;
+    input.read_exact(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// Writes a frame: the server's side.
+pub(super) async fn send(
+    out: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+) -> io::Result<()> {
+    out.write_all(&framed(message)?).await
+}
+
+/// Reads a frame: the server's side.
+pub(super) async fn receive<T: DeserializeOwned>(
+    input: &mut (impl AsyncRead + Unpin),
+) -> io::Result<T> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length).await?;
+    let mut json = buffer(u32::from_be_bytes(length), FRAME_BYTES_MAX)?;
+    input.read_exact(&mut json).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// Zeroed room for `length` bytes, if that is within the bound.
+pub(super) fn buffer(length: u32, length_max: u32) -> io::Result<Vec<u8>> {
+    if length > length_max {
+        let sentence = format!("a message announces {length} bytes, the limit is {length_max}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
+    }
+    Ok(vec![0; usize::try_from(length).unwrap_or(usize::MAX)])
+}
+
+fn framed(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(message)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(json.len().saturating_add(4));
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&json);
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_comes_out_as_it_went_in() {
+        let mut wire = Vec::new();
+        let job = Job::Render {
+            length: 7,
+            crop: Some(Crop {
+                x: 1,
+                y: 2,
+                width: 3,
+                height: 4,
+            }),
+        };
+
+        write(&mut wire, &job).unwrap();
+        let back: Job = read(&mut wire.as_slice()).unwrap();
+
+        assert_eq!(format!("{back:?}"), format!("{job:?}"));
+    }
+
+    #[test]
+    fn length_beyond_the_bound_is_refused_before_it_is_allocated() {
+        let wire = [0xFF, 0xFF, 0xFF, 0xFF, b'{'];
+
+        let error = read::<Job>(&mut wire.as_slice()).unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,151 @@
+//! How a worker locks itself in, before it reads a byte of a stranger's. No way back.
+//!
+//! The order matters; each step was tripped over: Landlock needs a file descriptor, so it comes before the limit on
+//! descriptors; seccomp forbids all of the others, so it comes last. Works without privileges, also in a container
+//! without capabilities. What each step takes away is listed where it is done.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetStatus,
+    Scope,
+};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
+
+/// First phase: dies with its parent, gains no privileges, leaves no core, writes no file, takes bounded memory.
+///
+/// # Errors
+///
+/// The first step that the kernel refuses.
+pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::thread::set_no_new_privs(true)?;
+    // Not dumpable: no other process of this user may look into it, and its /proc files belong to root.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, 0)?;
+    limit(Resource::As, memory_bytes_max)
+}
+
+/// Second phase, after warming up: no file, no network, no new descriptor, only the system calls of decoding.
+pub(super) fn lock_in() -> (Result<(), String>, Result<String, String>) {
+    let landlock = forbid_files();
+    let seccomp = limit(Resource::Nofile, 0)
+        .map_err(|error| format!("RLIMIT_NOFILE: {error}"))
+        .and_then(|()| filter())
+        .and_then(|program| seccompiler::apply_filter(&program).map_err(|error| error.to_string()));
+    (seccomp, landlock)
+}
+
+fn limit(resource: Resource, value: u64) -> io::Result<()> {
+    let both = Rlimit {
+        current: Some(value),
+        maximum: Some(value),
+    };
+    Ok(rustix::process::setrlimit(resource, both)?)
+}
+
+/// Landlock with every right handled and none granted, as far as the kernel knows them.
+fn forbid_files() -> Result<String, String> {
+    // The newest rights that the crate knows; older kernels handle fewer of them.
+    let abi = ABI::V6;
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(abi)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(abi)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self);
+    match ruleset {
+        Ok(status) if status.ruleset == RulesetStatus::NotEnforced => {
+            Err("not known to this kernel".to_owned())
+        }
+        Ok(status) if status.ruleset == RulesetStatus::FullyEnforced => {
+            Ok("fully enforced".to_owned())
+        }
+        Ok(_) => Ok("partially enforced, the kernel is older".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The system calls that decoding needs once everything is warm: memory, locks, time, the socket, the end.
+///
+/// `restart_syscall`, `rseq` and `set_robust_list` are the C library's; leaving them out kills workers at random.
+const ALLOWED: &[libc::c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fstat,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// The allow-list as a program for the kernel: whatever is not on it kills the process.
+fn filter() -> Result<BpfProgram, String> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    // Memory, but never executable: no code can be brought in.
+    let not_executable = [argument(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0)?];
+    rules.insert(libc::SYS_mmap, vec![rule(&not_executable)?]);
+    rules.insert(libc::SYS_mprotect, vec![rule(&not_executable)?]);
+    // `abort` sends a signal to its own thread, and to no other process.
+    let itself = u64::from(std::process::id());
+    rules.insert(
+        libc::SYS_tgkill,
+        vec![rule(&[argument(0, SeccompCmpOp::Eq, itself)?])?],
+    );
+    let arch = std::env::consts::ARCH.try_into().map_err(told)?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        arch,
+    )
+    .map_err(told)?;
+    filter.try_into().map_err(told)
+}
+
+/// `PROT_EXEC` of `mmap(2)`, as the kernel compares it.
+const PROT_EXEC: u64 = 4;
+
+fn argument(index: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
+    SeccompCondition::new(index, SeccompCmpArgLen::Dword, operation, value).map_err(told)
+}
+
+fn rule(conditions: &[SeccompCondition]) -> Result<SeccompRule, String> {
+    SeccompRule::new(conditions.to_vec()).map_err(told)
+}
+
+fn told(error: impl ToString) -> String {
+    error.to_string()
+}
