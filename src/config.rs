@@ -55,6 +55,12 @@ pub struct Http {
     pub body_idle_timeout_ms: u64,
     /// Time to receive a whole body, in milliseconds.
     pub body_timeout_ms: u64,
+    /// Slowest that a body may arrive once it has begun and `body_rate_grace_ms` are over, in bytes a second.
+    pub body_rate_bytes_min: u64,
+    /// Time before the rate of a body is judged, in milliseconds.
+    pub body_rate_grace_ms: u64,
+    /// Longest time that a client may take nothing of an answer, in milliseconds.
+    pub write_timeout_ms: u64,
     /// Largest picture file that is accepted, in bytes.
     pub upload_bytes_max: u64,
     /// Everything in an upload's form that is not the file, in bytes: boundaries, part heads, other fields.
@@ -85,6 +91,9 @@ impl Default for Http {
             head_timeout_ms: 10_000,
             body_idle_timeout_ms: 10_000,
             body_timeout_ms: 60_000,
+            body_rate_bytes_min: 1_024,
+            body_rate_grace_ms: 5_000,
+            write_timeout_ms: 30_000,
             upload_bytes_max: 5 * 1_024 * 1_024,
             form_overhead_bytes_max: 64 * 1_024,
             form_parts_max: 16,

@@ -52,6 +52,7 @@ impl Config {
             ("http.head_timeout_ms", http.head_timeout_ms),
             ("http.body_idle_timeout_ms", http.body_idle_timeout_ms),
             ("http.body_timeout_ms", http.body_timeout_ms),
+            ("http.write_timeout_ms", http.write_timeout_ms),
             ("http.upload_bytes_max", http.upload_bytes_max),
             ("http.json_bytes_max", http.json_bytes_max),
         ];

@@ -29,6 +29,8 @@ pub(super) struct Bounds {
     idle_ms: u64,
     total: Duration,
     total_ms: u64,
+    rate_min: u64,
+    rate_grace: Duration,
     drain_bytes_max: u64,
     drain: Duration,
     drainers: TaskTracker,
@@ -41,6 +43,8 @@ impl Bounds {
             idle_ms: config.body_idle_timeout_ms,
             total: Duration::from_millis(config.body_timeout_ms),
             total_ms: config.body_timeout_ms,
+            rate_min: config.body_rate_bytes_min,
+            rate_grace: Duration::from_millis(config.body_rate_grace_ms),
             drain_bytes_max: config.drain_bytes_max,
             drain: Duration::from_millis(config.drain_timeout_ms),
             drainers,
@@ -53,7 +57,9 @@ impl Bounds {
 pub(super) struct Body {
     inner: Option<RawBody>,
     bounds: Bounds,
-    deadline: Option<Instant>,
+    /// When the first byte was asked for.
+    begun: Option<Instant>,
+    received: u64,
     /// The client waits for `100 Continue`, which goes out with the first read: until then nothing is on its way.
     held_back: bool,
     announced: Option<u64>,
@@ -71,7 +77,8 @@ impl Body {
         Self {
             inner: Some(inner),
             bounds,
-            deadline: None,
+            begun: None,
+            received: 0,
             held_back,
             announced,
         }
@@ -85,10 +92,8 @@ impl Body {
     /// The next bytes; none at the end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Refusal>> {
         self.held_back = false;
-        let now = Instant::now();
-        let deadline = *self
-            .deadline
-            .get_or_insert_with(|| later(now, self.bounds.total));
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        let deadline = later(begun, self.bounds.total);
         loop {
             let idle = later(Instant::now(), self.bounds.idle);
             let inner = self.inner.as_mut()?;
@@ -114,11 +119,33 @@ impl Body {
                 Some(Ok(frame)) => {
                     // Anything but data is trailers, which say nothing to us.
                     if let Ok(data) = frame.into_data() {
-                        return Some(Ok(data));
+                        return Some(self.fast_enough(begun, &data).map(|()| data));
                     }
                 }
             }
         }
+    }
+
+    /// Counts, and refuses a body that trickles: it would hold its room for the whole deadline.
+    fn fast_enough(&mut self, begun: Instant, data: &Bytes) -> Result<(), Refusal> {
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.received = self.received.saturating_add(length);
+        let elapsed = begun.elapsed();
+        let limit = self.bounds.rate_min;
+        let actual = self
+            .received
+            .checked_div(elapsed.as_secs())
+            .unwrap_or(u64::MAX);
+        if elapsed < self.bounds.rate_grace || actual >= limit {
+            return Ok(());
+        }
+        self.inner = None;
+        Err(Refusal::TooSlow { limit, actual })
+    }
+
+    /// Gives the body up without reading on: the connection is of no more use.
+    pub(super) fn abandon(mut self) {
+        self.inner = None;
     }
 
     /// The whole body, at most `bytes_max` bytes.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::picture::InvalidCrop;
 use crate::domain::user::Invalid;
 use crate::http::body::Body;
+use crate::http::framing::Violation;
 
 /// Why a request is refused before a use case sees it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -41,6 +42,10 @@ pub(super) enum Refusal {
     BodyTooLarge { limit: u64 },
     #[error("the body did not arrive within {limit_ms} ms")]
     Slow { limit_ms: u64 },
+    #[error("the body arrives at {actual} bytes a second, {limit} are the least")]
+    TooSlow { limit: u64, actual: u64 },
+    #[error("the framing is ambiguous")]
+    Framing(#[source] Violation),
     #[error("the body broke off")]
     Incomplete,
     #[error("there is no room for another body")]
@@ -64,7 +69,8 @@ impl Refusal {
             Self::Crop(_) => "bad_crop",
             Self::FileTooLarge { .. } => "too_many_bytes",
             Self::BodyTooLarge { .. } => "body_too_large",
-            Self::Slow { .. } => "timeout",
+            Self::Slow { .. } | Self::TooSlow { .. } => "timeout",
+            Self::Framing(_) => "bad_framing",
             Self::Incomplete => "incomplete_body",
             Self::BodiesFull => "busy",
         }

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -28,12 +29,15 @@ use crate::http::body::{Body, Bounds, RawBody};
 use crate::http::cors::Cors;
 use crate::http::error::ApiError;
 use crate::http::form::Room;
+use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
 use crate::http::request;
+use crate::http::request::Refusal;
 use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::route::Route;
+use crate::http::wire::Wire;
 use crate::service;
 use crate::service::App;
 
@@ -135,11 +139,21 @@ fn connection(
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
     let server = Arc::clone(server);
     let head_timeout = Duration::from_millis(server.app.config.http.head_timeout_ms);
+    let (wire, found) = Wire::new(
+        stream,
+        Duration::from_millis(server.app.config.http.write_timeout_ms),
+    );
+    let requests = AtomicU64::new(0);
     let service = service_fn(move |request: Request<Incoming>| {
         let server = Arc::clone(&server);
+        let ordinal = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let violation = found
+            .get()
+            .filter(|(at, _)| *at <= ordinal)
+            .map(|(_, violation)| *violation);
         async move {
             let request = request.map(|body| body.map_err(Into::into).boxed());
-            Ok::<_, Infallible>(answer(&server, request).await)
+            Ok::<_, Infallible>(answer(&server, request, violation).await)
         }
     });
     // Without a timer the head timeout would silently not exist.
@@ -149,11 +163,11 @@ fn connection(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEAD_FIELDS_MAX)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(wire), service)
 }
 
 /// Answers one request; whatever happens, with one of our answers and one line in the log.
-async fn answer(server: &Server, request: Request<RawBody>) -> Reply {
+async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Violation>) -> Reply {
     let begin = Instant::now();
     let method = request.method().clone();
     let headers = request.headers().clone();
@@ -161,7 +175,7 @@ async fn answer(server: &Server, request: Request<RawBody>) -> Reply {
     let preflight = Cors::is_preflight(&method, &headers);
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
-    let outcome = AssertUnwindSafe(routed(server, route, request))
+    let outcome = AssertUnwindSafe(routed(server, route, request, violation))
         .catch_unwind()
         .await;
     let outcome = outcome.unwrap_or_else(|_| Err(service::Error::Cancelled.into()));
@@ -191,10 +205,15 @@ async fn routed(
     server: &Server,
     route: Result<Route, crate::http::route::Unrouted>,
     request: Request<RawBody>,
+    violation: Option<Violation>,
 ) -> Result<Reply, ApiError> {
     let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
     let (parts, body) = request.into_parts();
     let body = Body::new(body, &parts.headers, bounds);
+    if let Some(violation) = violation {
+        body.abandon();
+        return Err(Refusal::Framing(violation).into());
+    }
     let base = base(server, &parts.headers, parts.version)?;
     let context = Context {
         app: &server.app,

@@ -55,6 +55,15 @@ impl From<Refusal> for ApiError {
                     .bounded(limit_ms, None)
                     .with(CONNECTION, CLOSE)
             }
+            R::TooSlow { limit, actual } => {
+                let sentence = format!(
+                    "The request body arrives too slowly: {actual} bytes a second, the least is {limit}."
+                );
+                Self::detail(StatusCode::REQUEST_TIMEOUT, code, sentence)
+                    .bounded(limit, Some(actual))
+                    .with(CONNECTION, CLOSE)
+            }
+            R::Framing(violation) => bad(violation.to_string()).with(CONNECTION, CLOSE),
             R::BodiesFull => Self::unavailable(code, "The server is busy. Try again soon."),
         }
     }
@@ -94,6 +103,8 @@ fn form(refusal: Refusal) -> ApiError {
         | R::Fields(_)
         | R::BodyTooLarge { .. }
         | R::Slow { .. }
+        | R::TooSlow { .. }
+        | R::Framing(_)
         | R::Incomplete
         | R::BodiesFull => ApiError::from(refusal),
     }
