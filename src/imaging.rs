@@ -1,8 +1,30 @@
 //! Upload bytes in, finished pictures out. Pure: no I/O, clock, randomness or logging.
 //!
 //! Order, because each step trusts only what the one before has proved:
-//! `probe` (format, dimensions, limits: refuse before allocating) → decode only what is needed → upright → crop →
-//! resize → sRGB → encode.
+//! `probe` (format, dimensions, limits: refuse before allocating) → decode only what is needed → resize → sRGB →
+//! flatten → upright → encode. Turning and colours come after the resize because there is less to turn and convert then.
+//!
+//! `layout` knows where things lie; `jpeg`, `png` and `heif` deliver `raster`s of what is shown, no larger than useful;
+//! everything after that is the same for all formats.
+
+mod bytes;
+mod canvas;
+mod color;
+mod encode;
+mod exif;
+mod geometry;
+mod heif;
+mod jpeg;
+mod layout;
+mod luma;
+mod png;
+mod probe;
+mod profile;
+mod raster;
+mod render;
+mod resize;
+mod shrink;
+mod silhouette;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -43,11 +65,31 @@ pub enum Error {
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+/// Damage that our own readers found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+struct Damage(&'static str);
+
+/// The code that decoded an upload. All but [`Decoder::Scaled`] and [`Decoder::Png`] run C or C++ on its bytes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Decoder {
+    /// Our own, for JPEG.
+    Scaled,
+    /// libjpeg-turbo.
+    Turbo,
+    /// The png crate.
+    Png,
+    /// libheif and libde265.
+    Heif,
+}
+
 /// What became of an upload.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The format that the upload had, by its content.
     pub format: Format,
+    /// The code that decoded it.
+    pub decoder: Decoder,
     /// Width of the largest rendition, in pixels.
     pub width: u16,
     /// Height of the largest rendition, in pixels.
@@ -64,13 +106,17 @@ pub struct Rendered {
 #[derive(Debug)]
 pub struct Renderer {
     config: config::Picture,
+    tools: render::Tools,
 }
 
 impl Renderer {
     /// A renderer for this configuration, which has been validated.
     #[must_use]
     pub fn new(config: config::Picture) -> Self {
-        Self { config }
+        Self {
+            config,
+            tools: render::Tools::new(),
+        }
     }
 
     /// Decodes, turns upright, crops, resizes, converts to sRGB and encodes.
@@ -79,8 +125,7 @@ impl Renderer {
     ///
     /// See [`Error`]; each names the limit and the actual value where there is one.
     pub fn render(&mut self, upload: &[u8], crop: Option<Crop>) -> Result<Rendered, Error> {
-        let _ = (upload, crop, &self.config);
-        Err(Error::NotAnImage)
+        self.tools.render(&self.config, upload, crop)
     }
 
     /// The picture of someone who has none: a neutral silhouette, in the configured sizes.
@@ -89,6 +134,6 @@ impl Renderer {
     ///
     /// [`Error::Internal`] if it cannot be encoded.
     pub fn placeholder(&mut self) -> Result<Vec<Rendition>, Error> {
-        Ok(Vec::new())
+        self.tools.placeholder(&self.config)
     }
 }

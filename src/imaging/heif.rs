@@ -1,0 +1,397 @@
+//! HEIC: HEVC images in a HEIF container, decoded by libheif and libde265, tile by tile.
+//!
+//! Only the tiles that are shown are decoded, and their samples are averaged at once, so that not even the planes of a
+//! 12-megapixel photo are held. Nothing is converted at full size. `irot`, `imir` and `clap` say which part of the picture
+//! is shown and which way up; EXIF repeats this and is ignored (applying both is the classic mistake).
+
+mod boxes;
+mod handle;
+mod library;
+mod picture;
+
+use crate::domain::picture::Crop;
+use crate::domain::picture::Format;
+use crate::imaging::Damage;
+use crate::imaging::Error;
+use crate::imaging::geometry::Orientation;
+use crate::imaging::geometry::Region;
+use crate::imaging::geometry::Size;
+use crate::imaging::heif::handle::Handle;
+use crate::imaging::heif::handle::Tiling;
+use crate::imaging::heif::library::Context;
+use crate::imaging::heif::library::Refusal;
+use crate::imaging::heif::library::Transformation;
+use crate::imaging::heif::picture::Channel;
+use crate::imaging::heif::picture::CodePoints;
+use crate::imaging::heif::picture::Picture;
+use crate::imaging::heif::picture::Plane;
+use crate::imaging::layout::View;
+use crate::imaging::luma;
+use crate::imaging::luma::Matrix;
+use crate::imaging::profile::PROFILE_BYTES_MAX;
+use crate::imaging::profile::Profile;
+use crate::imaging::raster::Decoded;
+use crate::imaging::raster::Model;
+use crate::imaging::raster::Pixels;
+use crate::imaging::raster::Request;
+use crate::imaging::shrink;
+use crate::imaging::shrink::Shrink;
+use crate::imaging::shrink::Window;
+
+/// Colour planes in the order in which they are delivered: as luma and differences, or as the same of RGB.
+const COLORS: [(Channel, Channel); 3] = [
+    (Channel::Y, Channel::Green),
+    (Channel::Cb, Channel::Blue),
+    (Channel::Cr, Channel::Red),
+];
+
+/// Code points of a file that gives none. Full range: iPhones before the X wrote nothing and meant that, and libheif, with
+/// it every viewer, shows it so.
+const UNSPECIFIED: CodePoints = CodePoints {
+    primaries: 2,
+    transfer: 2,
+    matrix: 2,
+    full_range: true,
+};
+
+/// A HEIC file whose boxes have been read.
+pub(super) struct Source<'a> {
+    context: Context<'a>,
+    handle: Handle,
+    tiling: Tiling,
+}
+
+impl<'a> Source<'a> {
+    /// Reads the boxes and finds the primary image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedFormat`] if the primary image is no HEVC, by name; [`Error::Malformed`] for damage.
+    pub(super) fn open(file: &'a [u8], pixels_max: u64) -> Result<Self, Error> {
+        boxes::check_primary_image(file)?;
+        let profile_bytes_max = u32::try_from(PROFILE_BYTES_MAX).unwrap_or(u32::MAX);
+        // Too many pixels are to be refused here, with their number: libheif would not tell. Its own limit is there for
+        // what headers do not say.
+        let context = Context::read(file, pixels_max.saturating_mul(2), profile_bytes_max)
+            .map_err(refused)?;
+        let handle = context.primary().map_err(refused)?;
+        let tiling = handle.tiling().map_err(refused)?;
+        if [tiling.tile_width, tiling.tile_height].contains(&0) {
+            return Err(damaged("empty tiles"));
+        }
+        Ok(Self {
+            context,
+            handle,
+            tiling,
+        })
+    }
+
+    /// Size of the coded picture, before it is cut and turned.
+    pub(super) fn size(&self) -> Size {
+        Size {
+            width: self.tiling.width,
+            height: self.tiling.height,
+        }
+    }
+
+    /// Which part of the coded picture is shown, and which way up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if nothing is left of it.
+    pub(super) fn view(&self) -> Result<View, Error> {
+        let mut view = View::whole(self.size(), Orientation::UPRIGHT);
+        for transformation in self.context.transformations(&self.handle) {
+            view = match transformation {
+                Transformation::Rotate { degrees } => {
+                    view.turned(Orientation::from_degrees_anticlockwise(degrees))
+                }
+                Transformation::Mirror { left_right } => {
+                    view.turned(Orientation::from_exif(if left_right { 2 } else { 4 }))
+                }
+                Transformation::Crop { property } => self
+                    .crop(view.upright(), property)
+                    .and_then(|crop| view.cut(crop))
+                    .ok_or_else(|| damaged("the clean aperture is empty"))?,
+            };
+        }
+        Ok(view)
+    }
+
+    fn crop(&self, size: Size, property: u32) -> Option<Crop> {
+        let Size { width, height } = size;
+        let [left, top, right, bottom] =
+            self.context
+                .crop_borders(&self.handle, property, width, height)?;
+        Some(Crop {
+            x: left,
+            y: top,
+            width: width.checked_sub(left)?.checked_sub(right)?,
+            height: height.checked_sub(top)?.checked_sub(bottom)?,
+        })
+    }
+
+    /// Whether there is anything but the picture.
+    pub(super) fn has_metadata(&self) -> bool {
+        self.handle.has_company()
+            || self.handle.icc_profile().is_some()
+            || self.context.image_count() > 1
+    }
+
+    /// Decodes the tiles that the request shows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] for damage in one of them.
+    pub(super) fn decode(self, request: &Request) -> Result<Decoded, Error> {
+        let deep = self.handle.luma_bits() > 8;
+        let (pixels, first) = if self.handle.has_alpha() {
+            self.decode_with_alpha(request)?
+        } else {
+            self.decode_tiles(request)?
+        };
+        Ok(Decoded {
+            pixels,
+            profile: self.profile(&first),
+            deep,
+        })
+    }
+
+    fn decode_tiles(&self, request: &Request) -> Result<(Pixels, Picture), Error> {
+        let Tiling {
+            tile_width,
+            tile_height,
+            ..
+        } = self.tiling;
+        let window = Window::around(request.source, self.size());
+        let mut planes: Option<(Planes, Picture)> = None;
+        for row in touched(window.y, window.size.height, tile_height) {
+            for column in touched(window.x, window.size.width, tile_width) {
+                // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
+                let is_grid = self.tiling.columns > 1 || self.tiling.rows > 1;
+                let position = is_grid.then_some((column, row));
+                let tile = self.handle.decode(position).map_err(refused)?;
+                let origin = (
+                    column.saturating_mul(tile_width),
+                    row.saturating_mul(tile_height),
+                );
+                if let Some((planes, _)) = &mut planes {
+                    planes.add(&tile, origin)?;
+                } else {
+                    let mut begun = Planes::new(&tile, request, self.size())?;
+                    begun.add(&tile, origin)?;
+                    planes = Some((begun, tile));
+                }
+            }
+        }
+        let (planes, first) = planes.ok_or_else(|| damaged("no tiles"))?;
+        Ok((planes.finish(self.matrix(&first))?, first))
+    }
+
+    /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
+    fn decode_with_alpha(&self, request: &Request) -> Result<(Pixels, Picture), Error> {
+        let picture = self.handle.decode(None).map_err(refused)?;
+        let mut shrink = Shrink::new(
+            Window::around(request.source, self.size()),
+            shrink::factor(request),
+            Model::Rgba.channels(),
+            true,
+        );
+        let matrix = self.matrix(&picture);
+        let premultiplied = self.handle.is_premultiplied();
+        let planes = color_planes(&picture)?;
+        let alpha = picture.plane(Channel::Alpha);
+        for y in 0..self.tiling.height {
+            let colors = [0, 1, 2].map(|nth| {
+                let plane = planes.get(nth).copied().flatten();
+                plane.map_or_else(Vec::new, |plane| stretched_row(&plane, y, self.size()))
+            });
+            let alphas = alpha.map_or_else(Vec::new, |plane| stretched_row(&plane, y, self.size()));
+            let rgba = joined_row(matrix, colors, &alphas, premultiplied);
+            shrink.add(0, y, 1, &rgba);
+        }
+        let raster = shrink.finish((1, 1));
+        Ok((Pixels::Interleaved(Model::Rgba, raster), picture))
+    }
+
+    /// The container's code points before those of the coded data. Source: ISO/IEC 23008-12, 6.5.5.1.
+    fn code_points(&self, first: &Picture) -> CodePoints {
+        self.handle
+            .code_points()
+            .or_else(|| first.code_points())
+            .unwrap_or(UNSPECIFIED)
+    }
+
+    fn matrix(&self, first: &Picture) -> Matrix {
+        if first.plane(Channel::Y).is_none() {
+            return Matrix::Identity;
+        }
+        let points = self.code_points(first);
+        Matrix::from_code_point(points.matrix, points.full_range)
+    }
+
+    /// A profile, wherever it is: iPhones before iOS 12 attach it to the tiles only.
+    fn profile(&self, first: &Picture) -> Profile {
+        let icc = self.handle.icc_profile().or_else(|| first.icc_profile());
+        if let Some(icc) = icc {
+            return Profile::Icc(icc);
+        }
+        let points = self.code_points(first);
+        Profile::from_code_points(points.primaries, points.transfer)
+    }
+}
+
+/// The tiles that a span of pixels touches.
+fn touched(begin: u32, length: u32, tile: u32) -> std::ops::Range<u32> {
+    let first = begin.checked_div(tile).unwrap_or(0);
+    first..begin.saturating_add(length).div_ceil(tile)
+}
+
+/// The colour planes of a picture; monochrome has one.
+fn color_planes(picture: &Picture) -> Result<[Option<Plane<'_>>; 3], Error> {
+    let planes = COLORS.map(|(luma, rgb)| picture.plane(luma).or_else(|| picture.plane(rgb)));
+    match planes {
+        [None, ..] | [_, Some(_), None] | [_, None, Some(_)] => Err(damaged("a plane is missing")),
+        planes => Ok(planes),
+    }
+}
+
+/// The planes of the picture, while their tiles are collected.
+struct Planes(Vec<(Shrink, (u32, u32))>);
+
+impl Planes {
+    /// Prepares for tiles like the first one.
+    fn new(first: &Picture, request: &Request, size: Size) -> Result<Self, Error> {
+        let planes = color_planes(first)?;
+        let luma = planes.first().copied().flatten();
+        let luma = luma.ok_or_else(|| damaged("a plane is missing"))?;
+        let begun = planes.iter().flatten().map(|plane| {
+            // 1, 2 or 4: how many pixels one sample covers.
+            let coarse = (
+                coarseness(luma.width, plane.width),
+                coarseness(luma.height, plane.height),
+            );
+            let request = Request {
+                source: coarser(request.source, coarse),
+                ..*request
+            };
+            let size = Size {
+                width: size.width.div_ceil(coarse.0),
+                height: size.height.div_ceil(coarse.1),
+            };
+            let window = Window::around(request.source, size);
+            let shrink = Shrink::new(window, shrink::factor(&request), 1, false);
+            (shrink, coarse)
+        });
+        Ok(Self(begun.collect()))
+    }
+
+    fn add(&mut self, tile: &Picture, origin: (u32, u32)) -> Result<(), Error> {
+        let planes = color_planes(tile)?;
+        let mut bytes = Vec::new();
+        for ((shrink, coarse), plane) in self.0.iter_mut().zip(planes) {
+            let plane = plane.ok_or_else(|| damaged("tiles differ"))?;
+            let x = origin.0.checked_div(coarse.0).unwrap_or(0);
+            let y = origin.1.checked_div(coarse.1).unwrap_or(0);
+            for row in 0..plane.height {
+                let samples = eight_bits(plane.row(row), plane.bits, &mut bytes);
+                shrink.add(x, y.saturating_add(row), 1, samples);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, matrix: Matrix) -> Result<Pixels, Error> {
+        let rasters: Vec<_> = self
+            .0
+            .into_iter()
+            .map(|(shrink, coarse)| shrink.finish(coarse))
+            .collect();
+        match <[_; 3]>::try_from(rasters) {
+            Ok(planes) => Ok(Pixels::Planar(matrix, Box::new(planes))),
+            Err(mut rasters) => {
+                let gray = rasters.pop().ok_or_else(|| damaged("no planes"))?;
+                Ok(Pixels::Luma(matrix, gray))
+            }
+        }
+    }
+}
+
+fn coarseness(fine: u32, coarse: u32) -> u32 {
+    fine.div_ceil(coarse.max(1)).clamp(1, 4)
+}
+
+fn coarser(region: Region, (across, down): (u32, u32)) -> Region {
+    let (across, down) = (f64::from(across), f64::from(down));
+    Region {
+        x: region.x / across,
+        y: region.y / down,
+        width: region.width / across,
+        height: region.height / down,
+    }
+}
+
+/// A row of samples with 8 bits each; `buffer` holds them if they had more.
+fn eight_bits<'a>(row: &'a [u8], bits: u32, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let Some(surplus) = bits.checked_sub(8).filter(|surplus| *surplus > 0) else {
+        return row;
+    };
+    let half = 1_u16.checked_shl(surplus.saturating_sub(1)).unwrap_or(0);
+    buffer.clear();
+    buffer.extend(row.as_chunks().0.iter().map(|sample| {
+        let sample = u16::from_ne_bytes(*sample).saturating_add(half);
+        let reduced = sample.checked_shr(surplus).unwrap_or(0);
+        u8::try_from(reduced).unwrap_or(u8::MAX)
+    }));
+    buffer
+}
+
+/// A row of the picture from a plane that may be coarser: each sample is repeated.
+fn stretched_row(plane: &Plane<'_>, y: u32, size: Size) -> Vec<u8> {
+    let scale = |position: u32, fine: u32, coarse: u32| {
+        let scaled = u64::from(position).saturating_mul(u64::from(coarse));
+        u32::try_from(scaled.checked_div(u64::from(fine)).unwrap_or(0)).unwrap_or(u32::MAX)
+    };
+    let mut bytes = Vec::new();
+    let row = plane.row(scale(y, size.height, plane.height));
+    let row = eight_bits(row, plane.bits, &mut bytes);
+    let sample = |x| {
+        let x = usize::try_from(scale(x, size.width, plane.width)).ok()?;
+        row.get(x).copied()
+    };
+    (0..size.width).map_while(sample).collect()
+}
+
+/// RGBA with straight alpha.
+fn joined_row(matrix: Matrix, colors: [Vec<u8>; 3], alphas: &[u8], premultiplied: bool) -> Vec<u8> {
+    let [luma, mut blue, mut red] = colors;
+    // Monochrome: no difference.
+    blue.resize(luma.len(), 128);
+    red.resize(luma.len(), 128);
+    let rgb = luma::to_rgb(matrix, [&luma, &blue, &red]);
+    let alphas = alphas.iter().copied().chain(std::iter::repeat(u8::MAX));
+    let pixels = rgb.as_chunks().0.iter().zip(alphas);
+    let rgba = pixels.flat_map(|(color, alpha)| {
+        let [red, green, blue] = if premultiplied {
+            color.map(|color| unmultiplied(color, alpha))
+        } else {
+            *color
+        };
+        [red, green, blue, alpha]
+    });
+    rgba.collect()
+}
+
+fn unmultiplied(color: u8, alpha: u8) -> u8 {
+    let scaled = u32::from(color).saturating_mul(255);
+    let color = scaled.checked_div(u32::from(alpha)).unwrap_or(0);
+    u8::try_from(color).unwrap_or(u8::MAX)
+}
+
+fn refused(refusal: Refusal) -> Error {
+    Error::Malformed(Format::Heic, refusal.into())
+}
+
+fn damaged(what: &'static str) -> Error {
+    Error::Malformed(Format::Heic, Damage(what).into())
+}

@@ -1,0 +1,255 @@
+//! What sample values mean as colours: where a file says it, and the same as a colour management profile.
+
+use moxcms::Chromaticity;
+use moxcms::CicpColorPrimaries;
+use moxcms::CicpProfile;
+use moxcms::ColorPrimaries;
+use moxcms::ColorProfile;
+use moxcms::MatrixCoefficients;
+use moxcms::ParsingOptions;
+use moxcms::ToneReprCurve;
+use moxcms::TransferCharacteristics;
+
+/// Largest ICC profile that is read, in bytes. Press profiles have up to 3 MB.
+pub(super) const PROFILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Entries of a tone curve made here. moxcms interpolates between them.
+const CURVE_LENGTH: u16 = 1_024;
+
+/// Where highlights begin to be compressed, relative to diffuse white: below, an HDR picture looks as it would in SDR.
+const KNEE: f32 = 0.7;
+
+/// Diffuse white of HDR, in cd/m². Source: ITU-R BT.2408, 2.1 "HDR Reference White".
+const DIFFUSE_WHITE: f32 = 203.0;
+
+/// Where the samples' meaning is written down.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Profile {
+    /// Nothing is said, or that it is sRGB.
+    Srgb,
+    /// An ICC profile.
+    Icc(Vec<u8>),
+    /// Code points.
+    CodePoints {
+        /// `ColourPrimaries` of ITU-T H.273, table 2.
+        primaries: u8,
+        /// What is done to light.
+        transfer: Transfer,
+    },
+    /// Measured values. Source: PNG third edition, 11.3.2.1 and 11.3.2.2.
+    Measured {
+        /// Exponent that leads from light to samples, times 100,000: 45455 for the usual 1/2.2.
+        gamma: u32,
+        /// CIE x and y of white, red, green and blue, times 100,000.
+        chromaticities: [(u32, u32); 4],
+    },
+}
+
+/// The function between light and samples, as far as the difference is visible.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Transfer {
+    /// sRGB, and the video functions that every viewer shows like it.
+    Srgb,
+    /// A power function with an exponent of 2.2.
+    Gamma22,
+    /// A power function with an exponent of 2.8.
+    Gamma28,
+    /// None.
+    Linear,
+    /// SMPTE ST 2084, absolute light up to 10,000 cd/m².
+    Pq,
+    /// ARIB STD-B67, hybrid log-gamma.
+    Hlg,
+}
+
+impl Transfer {
+    /// From `TransferCharacteristics` of ITU-T H.273, table 3.
+    const fn from_code_point(code_point: u16) -> Self {
+        match code_point {
+            4 => Self::Gamma22,
+            5 => Self::Gamma28,
+            8 => Self::Linear,
+            16 => Self::Pq,
+            18 => Self::Hlg,
+            _ => Self::Srgb,
+        }
+    }
+
+    /// Light for a sample between 0 and 1; diffuse white is 1, brighter light is compressed into what is left below it.
+    fn light(self, sample: f32) -> f32 {
+        match self {
+            Self::Srgb if sample <= 0.040_45 => sample / 12.92,
+            Self::Srgb => ((sample + 0.055) / 1.055).powf(2.4),
+            Self::Gamma22 => sample.powf(2.2),
+            Self::Gamma28 => sample.powf(2.8),
+            Self::Linear => sample,
+            Self::Pq => compressed(pq_to_nits(sample) / DIFFUSE_WHITE),
+            Self::Hlg => compressed(hlg_to_nits(sample) / DIFFUSE_WHITE),
+        }
+    }
+}
+
+/// Light in cd/m². Source: SMPTE ST 2084, 5.1.
+fn pq_to_nits(sample: f32) -> f32 {
+    let (m1, m2) = (2_610.0 / 16_384.0, 2_523.0 / 4_096.0 * 128.0);
+    let (c1, c2, c3) = (
+        3_424.0 / 4_096.0,
+        2_413.0 / 4_096.0 * 32.0,
+        2_392.0 / 4_096.0 * 32.0,
+    );
+    let power = sample.powf(1.0 / m2);
+    10_000.0 * ((power - c1).max(0.0) / (c2 - c3 * power)).powf(1.0 / m1)
+}
+
+/// Light of a display with a peak of 1,000 cd/m². Source: ITU-R BT.2100, table 5, the system gamma of 1.2 applied to each
+/// channel.
+fn hlg_to_nits(sample: f32) -> f32 {
+    let (a, b, c) = (0.178_832_77, 0.284_668_92, 0.559_910_7);
+    let scene = if sample <= 0.5 {
+        sample * sample / 3.0
+    } else {
+        (((sample - c) / a).exp() + b) / 12.0
+    };
+    1_000.0 * scene.powf(1.2)
+}
+
+fn compressed(light: f32) -> f32 {
+    if light <= KNEE {
+        return light;
+    }
+    let room = 1.0 - KNEE;
+    KNEE + room * (1.0 - (-(light - KNEE) / room).exp())
+}
+
+impl Profile {
+    /// From `ColourPrimaries` and `TransferCharacteristics` of ITU-T H.273. The primaries of old television (5, 6) are taken as
+    /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB.
+    pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Self {
+        let transfer = Transfer::from_code_point(transfer);
+        match u8::try_from(primaries) {
+            Ok(1 | 2 | 5 | 6) if transfer == Transfer::Srgb => Self::Srgb,
+            Ok(primaries) => Self::CodePoints {
+                primaries,
+                transfer,
+            },
+            Err(_) => Self::Srgb,
+        }
+    }
+
+    /// The profile for colour management. `None` for sRGB and for what cannot be understood.
+    pub(super) fn parsed(&self) -> Option<ColorProfile> {
+        match self {
+            Self::Srgb => None,
+            Self::Icc(bytes) => {
+                let options = ParsingOptions {
+                    max_profile_size: PROFILE_BYTES_MAX,
+                    ..ParsingOptions::default()
+                };
+                ColorProfile::new_from_slice_with_options(bytes, options).ok()
+            }
+            Self::CodePoints {
+                primaries,
+                transfer,
+            } => {
+                let points = CicpProfile {
+                    color_primaries: CicpColorPrimaries::try_from(*primaries).ok()?,
+                    transfer_characteristics: TransferCharacteristics::Srgb,
+                    matrix_coefficients: MatrixCoefficients::Identity,
+                    full_range: true,
+                };
+                let mut profile = ColorProfile::new_srgb();
+                profile.update_rgb_colorimetry_from_cicp(points);
+                let curve = (0..CURVE_LENGTH).map(|nth| {
+                    let sample = f32::from(nth) / f32::from(CURVE_LENGTH.saturating_sub(1));
+                    sixteen_bits(transfer.light(sample))
+                });
+                let curve = ToneReprCurve::Lut(curve.collect());
+                Some(with_curve(profile, curve))
+            }
+            Self::Measured {
+                gamma,
+                chromaticities,
+            } => {
+                let exponent = 1.0 / fraction(*gamma);
+                let mut profile = ColorProfile::new_srgb();
+                let [white, red, green, blue] = chromaticities.map(chromaticity);
+                let primaries = ColorPrimaries { red, green, blue };
+                profile.update_rgb_colorimetry(white.to_xyyb(), primaries);
+                let curve = ToneReprCurve::Parametric(vec![exponent]);
+                exponent.is_finite().then(|| with_curve(profile, curve))
+            }
+        }
+    }
+}
+
+/// The profile with another tone curve for all three channels.
+fn with_curve(mut profile: ColorProfile, curve: ToneReprCurve) -> ColorProfile {
+    // Otherwise the transfer function of the code points would win over the curve.
+    profile.cicp = None;
+    profile.red_trc = Some(curve.clone());
+    profile.green_trc = Some(curve.clone());
+    profile.blue_trc = Some(curve);
+    profile
+}
+
+fn chromaticity((x, y): (u32, u32)) -> Chromaticity {
+    Chromaticity {
+        x: fraction(x),
+        y: fraction(y),
+    }
+}
+
+/// PNG writes fractions as 100,000ths.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "a float has more digits than the values, which are measurements"
+)]
+fn fraction(hundred_thousandths: u32) -> f32 {
+    hundred_thousandths as f32 / 100_000.0
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "there is no other conversion from a float; `as` saturates, as documented"
+)]
+fn sixteen_bits(value: f32) -> u16 {
+    (value * f32::from(u16::MAX)).round() as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_points_of_srgb_and_of_video_are_srgb() {
+        for (primaries, transfer) in [(1, 1), (1, 2), (1, 6), (2, 13), (5, 6), (6, 14)] {
+            let profile = Profile::from_code_points(primaries, transfer);
+            assert_eq!(profile, Profile::Srgb);
+        }
+        assert_ne!(Profile::from_code_points(12, 13), Profile::Srgb);
+        assert_ne!(Profile::from_code_points(1, 16), Profile::Srgb);
+    }
+
+    #[test]
+    fn profile_that_is_damaged_or_impossible_is_none() {
+        assert!(Profile::Icc(b"not a profile".to_vec()).parsed().is_none());
+        let flat = Profile::Measured {
+            gamma: 0,
+            chromaticities: [(1, 1); 4],
+        };
+        assert!(flat.parsed().is_none());
+    }
+
+    #[test]
+    fn hdr_diffuse_white_is_light_and_its_peak_white() {
+        // 58 % of PQ and 75 % of HLG are diffuse white (ITU-R BT.2408, table 1).
+        for (transfer, white) in [(Transfer::Pq, 0.58), (Transfer::Hlg, 0.75)] {
+            assert!((0.85..1.0).contains(&transfer.light(white)), "{transfer:?}");
+            assert!((0.95..=1.0).contains(&transfer.light(1.0)), "{transfer:?}");
+            assert!(transfer.light(0.0) < 0.001, "{transfer:?}");
+        }
+    }
+}
