@@ -29,6 +29,8 @@ mod silhouette;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config;
 use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
@@ -71,7 +73,7 @@ pub enum Error {
 struct Damage(&'static str);
 
 /// The code that decoded an upload. All but [`Decoder::Scaled`] and [`Decoder::Png`] run C or C++ on its bytes.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 pub enum Decoder {
     /// Our own, for JPEG.
     Scaled,

@@ -47,7 +47,7 @@ pub(super) fn format(upload: &[u8]) -> Result<Format, Error> {
         return Err(Error::Empty);
     }
     if let Some((_, _, name)) = REFUSED.iter().find(|(at, mark, _)| has(upload, *at, mark)) {
-        return Err(Error::UnsupportedFormat(name));
+        return Err(Error::UnsupportedFormat((*name).into()));
     }
     if upload.starts_with(b"\xFF\xD8\xFF") {
         return Ok(Format::Jpeg);
@@ -59,10 +59,10 @@ pub(super) fn format(upload: &[u8]) -> Result<Format, Error> {
         return Ok(Format::Heic);
     }
     if is_svg(upload) {
-        return Err(Error::UnsupportedFormat("SVG"));
+        return Err(Error::UnsupportedFormat("SVG".into()));
     }
     if is_netpbm(upload) {
-        return Err(Error::UnsupportedFormat("PNM"));
+        return Err(Error::UnsupportedFormat("PNM".into()));
     }
     Err(Error::NotAnImage)
 }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn format_of_others_is_refused_by_name() {
         let named = |upload: &[u8]| match format(upload) {
-            Err(Error::UnsupportedFormat(name)) => name,
+            Err(Error::UnsupportedFormat(name)) => name.into_owned(),
             other => panic!("{other:?}"),
         };
 

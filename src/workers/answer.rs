@@ -17,6 +17,7 @@ const THUMBHASH_BYTES_MAX: usize = 25;
 pub(super) fn rendered(outcome: Outcome, picture: &config::Picture) -> Result<Rendered, String> {
     let Reply::Rendered {
         format,
+        decoder,
         width,
         height,
         thumbhash,
@@ -37,6 +38,7 @@ pub(super) fn rendered(outcome: Outcome, picture: &config::Picture) -> Result<Re
     applied.dedup();
     Ok(Rendered {
         format,
+        decoder,
         width,
         height,
         renditions,
@@ -129,6 +131,7 @@ mod tests {
     use super::*;
     use crate::domain::picture::Applied;
     use crate::domain::picture::Format;
+    use crate::imaging::Decoder;
 
     /// The least that passes: SOI, a frame header, a scan header, EOI.
     fn jpeg(width: u16, height: u16, more: &[u8]) -> Vec<u8> {
@@ -148,6 +151,7 @@ mod tests {
             .collect();
         let reply = Reply::Rendered {
             format: Format::Jpeg,
+            decoder: Decoder::Turbo,
             width: 512,
             height: 512,
             thumbhash: vec![0; 25],

@@ -62,6 +62,7 @@ fn render(
         Ok(done) => {
             let reply = Reply::Rendered {
                 format: done.format,
+                decoder: done.decoder,
                 width: done.width,
                 height: done.height,
                 thumbhash: done.thumbhash,

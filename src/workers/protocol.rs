@@ -15,6 +15,7 @@ use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Format;
 use crate::imaging;
+use crate::imaging::Decoder;
 
 /// Longest JSON of a frame, in bytes. The longest of ours, a rendered picture in eight sizes, has below 1 KiB.
 pub(super) const FRAME_BYTES_MAX: u32 = 64 * 1_024;
@@ -63,6 +64,7 @@ pub enum Forbidden {
 pub(super) enum Reply {
     Rendered {
         format: Format,
+        decoder: Decoder,
         width: u16,
         height: u16,
         thumbhash: Vec<u8>,

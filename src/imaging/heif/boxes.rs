@@ -28,24 +28,24 @@ pub(super) fn check_primary_image(file: &[u8]) -> Result<(), Error> {
                     return supported(coding);
                 }
             }
-            b"mini" => return Err(Error::UnsupportedFormat("low-overhead HEIF")),
+            b"mini" => return Err(Error::UnsupportedFormat("low-overhead HEIF".into())),
             b"moov" => is_movie = true,
             _ => {}
         }
     }
     if let Some(name) = brands.name() {
-        return Err(Error::UnsupportedFormat(name));
+        return Err(Error::UnsupportedFormat(name.into()));
     }
     Err(match is_movie {
-        true if brands.is_heif() => Error::UnsupportedFormat("HEIF image sequence"),
-        true => Error::UnsupportedFormat("video"),
+        true if brands.is_heif() => Error::UnsupportedFormat("HEIF image sequence".into()),
+        true => Error::UnsupportedFormat("video".into()),
         false if brands.is_heif() => damaged("no primary image"),
         false => Error::NotAnImage,
     })
 }
 
 fn supported(coding: Kind) -> Result<(), Error> {
-    Err(Error::UnsupportedFormat(match &coding {
+    let name = match &coding {
         b"hvc1" | b"hev1" => return Ok(()),
         b"av01" => "AVIF",
         b"avc1" => "HEIF with H.264",
@@ -57,7 +57,8 @@ fn supported(coding: Kind) -> Result<(), Error> {
         b"mski" | b"tili" => "tiled HEIF",
         b"Exif" | b"mime" | b"uri " => return Err(damaged("the primary item is no image")),
         _ => "HEIF with an unknown coding",
-    }))
+    };
+    Err(Error::UnsupportedFormat(name.into()))
 }
 
 fn damaged(what: &'static str) -> Error {
@@ -239,9 +240,9 @@ mod tests {
         [ftyp, boxed("meta", &meta.concat())].concat()
     }
 
-    fn refusal(file: &[u8]) -> &'static str {
+    fn refusal(file: &[u8]) -> String {
         match check_primary_image(file) {
-            Err(Error::UnsupportedFormat(name)) => name,
+            Err(Error::UnsupportedFormat(name)) => name.into_owned(),
             other => panic!("{other:?}"),
         }
     }

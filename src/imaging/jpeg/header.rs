@@ -103,9 +103,11 @@ impl<'a> Found<'a> {
 
     fn frame(&mut self, marker: u8, segment: &[u8]) -> Result<(), Error> {
         match marker {
-            0xC3 | 0xC7 | 0xCB | 0xCF => return Err(Error::UnsupportedFormat("lossless JPEG")),
+            0xC3 | 0xC7 | 0xCB | 0xCF => {
+                return Err(Error::UnsupportedFormat("lossless JPEG".into()));
+            }
             0xC5..=0xC6 | 0xCD..=0xCE => {
-                return Err(Error::UnsupportedFormat("hierarchical JPEG"));
+                return Err(Error::UnsupportedFormat("hierarchical JPEG".into()));
             }
             _ => {}
         }
@@ -118,7 +120,9 @@ impl<'a> Found<'a> {
         let (precision, width, height, components) =
             fields().ok_or_else(|| damaged("incomplete frame header"))?;
         if precision != 8 {
-            return Err(Error::UnsupportedFormat("JPEG with more than 8 bits"));
+            return Err(Error::UnsupportedFormat(
+                "JPEG with more than 8 bits".into(),
+            ));
         }
         if width == 0 || height == 0 {
             return Err(damaged("no pixels"));
@@ -234,7 +238,7 @@ mod tests {
 
         assert!(matches!(
             read(0xC3, FRAME.1),
-            Err(Error::UnsupportedFormat("lossless JPEG"))
+            Err(Error::UnsupportedFormat("lossless JPEG".into()))
         ));
         assert!(matches!(
             read(0xC1, &[12, 0, 2, 0, 3, 1, 1, 0x11, 0]),
