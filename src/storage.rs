@@ -3,8 +3,9 @@
 //! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
 //! or how pictures are made.
 
+mod data_dir;
 pub mod record;
-pub mod sled;
+mod sled;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::config;
 use crate::domain::Timestamp;
 use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
@@ -47,7 +49,11 @@ pub enum Error {
     TooNew { found: u32, known: u32 },
     /// The disk or the database failed; state is as before the call.
     #[error("cannot {attempt}")]
-    Io { attempt: &'static str, #[source] source: Arc<dyn StdError + Send + Sync> },
+    Io {
+        attempt: &'static str,
+        #[source]
+        source: Arc<dyn StdError + Send + Sync>,
+    },
 }
 
 /// The kinds of things that a store holds.
@@ -83,6 +89,15 @@ pub struct StoredRendition {
     pub checksum: u128,
     /// When the picture was uploaded.
     pub uploaded_at: Timestamp,
+}
+
+/// Opens the store that the configuration asks for, makes it if there is none.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if another process has it, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
+    sled::open(config).await
 }
 
 /// What a store holds, counted.
@@ -160,7 +175,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`Error::NotFound`] without such a user.
-    async fn rename(&self, user: &UserId, name: DisplayName, now: Timestamp) -> Result<Profile, Error>;
+    async fn rename(
+        &self,
+        user: &UserId,
+        name: DisplayName,
+        now: Timestamp,
+    ) -> Result<Profile, Error>;
 
     /// Gives a user this picture and removes the one before, blobs and all; answers with the profile as it is then.
     /// `renditions` are those that `picture.sizes_px` names, in that order; `picture.uploaded_at` becomes the
@@ -168,8 +188,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] without such a user: nothing is stored then.
-    async fn replace_picture(&self, user: &UserId, picture: Picture, renditions: Vec<Rendition>) -> Result<Profile, Error>;
+    /// [`Error::NotFound`] without such a user, [`Error::AlreadyExists`] for an id that a live picture has: nothing is
+    /// stored then.
+    async fn replace_picture(
+        &self,
+        user: &UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    ) -> Result<Profile, Error>;
 
     /// Takes the picture of a user away, blobs and all; answers with the profile as it is then. No picture: no change.
     ///
