@@ -3,8 +3,9 @@
 //! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
 //! or how pictures are made.
 
+mod data_dir;
 pub mod record;
-pub mod sled;
+mod sled;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::config;
 use crate::domain::Timestamp;
 use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
@@ -87,6 +89,15 @@ pub struct StoredRendition {
     pub checksum: u128,
     /// When the picture was uploaded.
     pub uploaded_at: Timestamp,
+}
+
+/// Opens the store that the configuration asks for, makes it if there is none.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if another process has it, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
+    sled::open(config).await
 }
 
 /// What a store holds, counted.
@@ -177,7 +188,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] without such a user: nothing is stored then.
+    /// [`Error::NotFound`] without such a user, [`Error::AlreadyExists`] for an id that a live picture has: nothing is
+    /// stored then.
     async fn replace_picture(
         &self,
         user: &UserId,
@@ -219,9 +231,4 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless.
     async fn close(&self) -> Result<(), Error>;
-}
-
-/// stub, replaced at the merge
-pub async fn open(_config: &crate::config::Storage) -> Result<Arc<dyn Store>, Error> {
-    Err(Error::Unavailable("stub".to_owned()))
 }

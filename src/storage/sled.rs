@@ -1,1 +1,375 @@
-//! The store on sled.
+//! The [`Store`] on sled 0.34.7, one machine's disk. The only part of the program that knows of sled.
+//!
+//! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
+//! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
+//! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
+//! not notice).
+//!
+//! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
+//! was owned by the writing thread, so a caller that goes away changes nothing.
+
+mod cache;
+mod change;
+mod chunk;
+mod commit;
+mod engine;
+mod lookup;
+mod real_sync;
+mod transaction;
+mod witness;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::RwLock;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::config;
+use crate::domain::Timestamp;
+use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
+use crate::domain::user::Account;
+use crate::domain::user::DisplayName;
+use crate::domain::user::Email;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+use crate::storage::Counts;
+use crate::storage::Error;
+use crate::storage::Store;
+use crate::storage::StoredRendition;
+use crate::storage::What;
+use crate::storage::data_dir;
+use crate::storage::data_dir::DataDir;
+use crate::storage::record::SequenceRecord;
+use crate::storage::sled::cache::RenditionCache;
+use crate::storage::sled::change::Change;
+use crate::storage::sled::change::Done;
+use crate::storage::sled::commit::Request;
+use crate::storage::sled::commit::Shared;
+use crate::storage::sled::engine::Engine;
+use crate::storage::sled::engine::Lookup as _;
+use crate::storage::sled::engine::SEQUENCE_KEY;
+use crate::storage::sled::engine::Table;
+use crate::storage::sled::engine::guarded;
+use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::witness::Witness;
+
+/// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
+/// keep two cores busy.
+const READS_AT_ONCE_MAX: usize = 8;
+/// How often a slow opening is reported.
+const OPENING_REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A [`Store`] on sled.
+#[derive(Debug)]
+struct SledStore {
+    shared: Arc<Shared>,
+    /// None once the store is closed.
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
+    reads: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Opens the store in `config.data_dir`, makes it if there is none.
+///
+/// After a crash this replays the log, which takes about a second for each gigabyte written since the last opening,
+/// and says so in the log while it lasts.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] if another process has the directory, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+pub(super) async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
+    let config = config.clone();
+    let directory = config.data_dir.join("db");
+    let mut opening = tokio::task::spawn_blocking(move || open_blocking(&config));
+    let begin = Instant::now();
+    loop {
+        match tokio::time::timeout(OPENING_REPORT_INTERVAL, &mut opening).await {
+            Ok(Ok(opened)) => {
+                let store: Arc<dyn Store> = Arc::new(opened?);
+                return Ok(store);
+            }
+            Ok(Err(_)) => return Err(Error::Unavailable("opening was interrupted".to_owned())),
+            Err(_) => tracing::info!(
+                seconds = begin.elapsed().as_secs(),
+                bytes = data_dir::size_bytes(&directory),
+                "replaying the log of the store, which was not closed"
+            ),
+        }
+    }
+}
+
+fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
+    let data_dir = DataDir::lock(&config.data_dir)?;
+    let witness = Witness::open(data_dir.path())
+        .map_err(|error| io_failed("open the note of the last commit", error))?;
+    let engine = Engine::open(&data_dir.path().join("db"), config.page_cache_bytes)?;
+    check_witness(&engine, &witness, data_dir.path())?;
+    let shared = Arc::new(Shared {
+        engine: RwLock::new(Some(engine)),
+        cache: RenditionCache::new(config.rendition_cache_bytes),
+        data_dir: config.data_dir.clone(),
+        free_bytes_min: config.free_bytes_min,
+        page_cache_bytes: config.page_cache_bytes,
+    });
+    let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);
+    let thread = commit::start(Arc::clone(&shared), data_dir, witness, receiver)
+        .map_err(|error| io_failed("start the writing thread", error))?;
+    Ok(SledStore {
+        shared,
+        requests: Mutex::new(Some(requests)),
+        reads: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)),
+        thread: Mutex::new(Some(thread)),
+    })
+}
+
+/// Refuses a database that has lost acknowledged commits.
+fn check_witness(engine: &Engine, witness: &Witness, data_dir: &Path) -> Result<(), Error> {
+    let noted = witness
+        .commits()
+        .map_err(|error| io_failed("read the note of the last commit", error))?
+        .unwrap_or(0);
+    let found: Option<SequenceRecord> = engine.record(Table::Meta, What::Record, SEQUENCE_KEY)?;
+    let found = found.unwrap_or_default().commits;
+    if found >= noted {
+        return Ok(());
+    }
+    let file = data_dir.join(witness::FILE_NAME);
+    Err(Error::Damaged {
+        what: What::Record,
+        detail: format!(
+            "the database ends at commit {found}, but {noted} were acknowledged. Restore a backup, \
+             or remove {} to go on without them",
+            file.display()
+        ),
+    })
+}
+
+impl SledStore {
+    /// Hands a change to the writing thread and waits until it is durable.
+    async fn write(&self, change: Change) -> Result<Done, Error> {
+        let (answer, outcome) = oneshot::channel();
+        self.request(Request::Write(change, answer)).await?;
+        outcome.await.map_err(|_| closed())?
+    }
+
+    async fn write_profile(&self, change: Change) -> Result<Profile, Error> {
+        let done = self.write(change).await?;
+        done.profile.ok_or(Error::NotFound(What::User))
+    }
+
+    async fn request(&self, request: Request) -> Result<(), Error> {
+        let requests = self.sender().as_ref().cloned().ok_or_else(closed)?;
+        requests.send(request).await.map_err(|_| closed())
+    }
+
+    fn sender(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Request>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads from the database in a blocking thread. If that has met an I/O error, opens it anew and tries once more.
+    async fn read<T: Send + 'static>(
+        &self,
+        look_up: impl Fn(&Engine, &RenditionCache) -> Result<T, Error> + Send + Sync + 'static,
+    ) -> Result<T, Error> {
+        let look_up = Arc::new(look_up);
+        match self.read_once(Arc::clone(&look_up)).await {
+            Read::Answer(answer) => answer,
+            Read::Broken => {
+                let (answer, healed) = oneshot::channel();
+                self.request(Request::Heal(answer)).await?;
+                healed.await.map_err(|_| closed())?;
+                match self.read_once(look_up).await {
+                    Read::Answer(answer) => answer,
+                    Read::Broken => Err(commit::not_open()),
+                }
+            }
+        }
+    }
+
+    async fn read_once<T: Send + 'static>(
+        &self,
+        look_up: Arc<impl Fn(&Engine, &RenditionCache) -> Result<T, Error> + Send + Sync + 'static>,
+    ) -> Read<T> {
+        let Ok(permit) = Arc::clone(&self.reads).acquire_owned().await else {
+            return Read::Answer(Err(closed()));
+        };
+        let shared = Arc::clone(&self.shared);
+        let reading = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let engine = shared.engine.blocking_read();
+            let Some(engine) = engine.as_ref() else {
+                return Read::Broken;
+            };
+            let answer = guarded("read from the database", || look_up(engine, &shared.cache));
+            if answer.is_err() && engine.is_broken() {
+                return Read::Broken;
+            }
+            Read::Answer(answer)
+        });
+        reading
+            .await
+            .unwrap_or_else(|_| Read::Answer(Err(closed())))
+    }
+}
+
+/// What came of a read.
+enum Read<T> {
+    Answer(Result<T, Error>),
+    /// The database must be opened anew.
+    Broken,
+}
+
+fn closed() -> Error {
+    Error::Unavailable("the store is closed".to_owned())
+}
+
+#[async_trait]
+impl Store for SledStore {
+    async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error> {
+        self.write_profile(Change::CreateUser { account, name })
+            .await
+    }
+
+    async fn account(&self, user: &UserId) -> Result<Account, Error> {
+        let user = user.clone();
+        self.read(move |engine, _| lookup::account(engine, &user))
+            .await
+    }
+
+    async fn account_by_email(&self, email: &Email) -> Result<Account, Error> {
+        let email = email.clone();
+        self.read(move |engine, _| {
+            let user = lookup::user_by_email(engine, &email)?;
+            lookup::account(engine, &user).map_err(|error| match error {
+                // Deleted between the two steps.
+                Error::NotFound(_) => Error::NotFound(What::Email),
+                other => other,
+            })
+        })
+        .await
+    }
+
+    async fn set_password_hash(&self, user: &UserId, password_hash: String) -> Result<(), Error> {
+        let user = user.clone();
+        let change = Change::SetPasswordHash {
+            user,
+            password_hash,
+        };
+        self.write(change).await.map(|_| ())
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<(), Error> {
+        let user = user.clone();
+        self.write(Change::DeleteUser { user }).await.map(|_| ())
+    }
+
+    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error> {
+        let after = after.cloned();
+        self.read(move |engine, _| lookup::accounts(engine, after.as_ref(), count))
+            .await
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Profile, Error> {
+        let user = user.clone();
+        self.read(move |engine, _| lookup::profile(engine, &user))
+            .await
+    }
+
+    async fn rename(
+        &self,
+        user: &UserId,
+        name: DisplayName,
+        now: Timestamp,
+    ) -> Result<Profile, Error> {
+        let user = user.clone();
+        self.write_profile(Change::Rename { user, name, now }).await
+    }
+
+    async fn replace_picture(
+        &self,
+        user: &UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    ) -> Result<Profile, Error> {
+        let user = user.clone();
+        let change = Change::ReplacePicture {
+            user,
+            picture,
+            renditions,
+        };
+        self.write_profile(change).await
+    }
+
+    async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
+        let user = user.clone();
+        self.write_profile(Change::RemovePicture { user, now })
+            .await
+    }
+
+    async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error> {
+        if let Some(found) = self.shared.cache.find(picture, size_px) {
+            return Ok(found);
+        }
+        self.read(move |engine, cache| {
+            let ticket = cache.ticket(picture);
+            let found = lookup::rendition(engine, picture, size_px)?;
+            cache.keep(ticket, size_px, found.clone());
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        let counts = self.read(|engine, _| lookup::counts(engine)).await?;
+        Ok(Counts {
+            users: counts.users,
+            pictures: counts.pictures,
+        })
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        let requests = self.sender().as_ref().cloned();
+        if requests.is_none_or(|requests| requests.is_closed()) {
+            return Err(closed());
+        }
+        self.shared.check_room(0, false)?;
+        // Held for writing only while the database is being opened anew.
+        match self.shared.engine.try_read() {
+            Ok(engine) if engine.is_some() => Ok(()),
+            _ => Err(commit::not_open()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        let (answer, outcome) = oneshot::channel();
+        self.request(Request::Close(answer)).await?;
+        let outcome = outcome.await.map_err(|_| closed())?;
+        self.sender().take();
+        outcome
+    }
+}
+
+impl Drop for SledStore {
+    /// Waits for what was already asked for. Whoever wants the next opening to be quick calls [`Store::close`] first.
+    fn drop(&mut self) {
+        self.sender().take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}

@@ -9,9 +9,20 @@ use pockitd::config::{Config, Sources};
 
 /// Each layer and what it may import from this crate, top of the stack first.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("cli", &["http", "service", "storage", "workers", "imaging", "auth", "config", "domain"]),
-    ("http", &["service", "storage", "imaging", "auth", "config", "domain"]),
-    ("service", &["storage", "workers", "imaging", "auth", "config", "domain"]),
+    (
+        "cli",
+        &[
+            "http", "service", "storage", "workers", "imaging", "auth", "config", "domain",
+        ],
+    ),
+    (
+        "http",
+        &["service", "storage", "imaging", "auth", "config", "domain"],
+    ),
+    (
+        "service",
+        &["storage", "workers", "imaging", "auth", "config", "domain"],
+    ),
     ("storage", &["config", "domain"]),
     ("workers", &["imaging", "config", "domain"]),
     ("imaging", &["config", "domain"]),
@@ -37,7 +48,14 @@ const ENGINES: &[(&str, &[&str])] = &[
 ];
 
 /// What `imaging` must not touch, being pure.
-const IMPURE: &[&str] = &["tokio::", "tracing::", "std::fs", "std::net", "std::time::SystemTime", "std::env"];
+const IMPURE: &[&str] = &[
+    "tokio::",
+    "tracing::",
+    "std::fs",
+    "std::net",
+    "std::time::SystemTime",
+    "std::env",
+];
 
 const CODE_LINES_MAX: usize = 400;
 
@@ -55,7 +73,11 @@ fn sources(folder: &str) -> Vec<(String, PathBuf)> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let below = path.strip_prefix(root().join(folder)).unwrap().to_string_lossy().into_owned();
+                let below = path
+                    .strip_prefix(root().join(folder))
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned();
                 found.push((below, path));
             }
         }
@@ -89,17 +111,25 @@ fn layers_import_downwards_only() {
     let mut wrong = Vec::new();
     for (below, file) in sources("src") {
         let layer = layer_of(&below);
-        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else { continue };
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
+            continue;
+        };
         for (number, line) in code_lines(&file) {
             for target in line.split("crate::").skip(1) {
-                let end = target.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(target.len());
+                let end = target
+                    .find(|c: char| !c.is_alphanumeric() && c != '_')
+                    .unwrap_or(target.len());
                 let target = &target[..end];
                 if target != layer && !allowed.contains(&target) {
-                    wrong.push(format!("src/{below}:{number}: `{layer}` imports `{target}`"));
+                    wrong.push(format!(
+                        "src/{below}:{number}: `{layer}` imports `{target}`"
+                    ));
                 }
             }
             if line.contains("super::super") {
-                wrong.push(format!("src/{below}:{number}: `super::super` hides what is imported"));
+                wrong.push(format!(
+                    "src/{below}:{number}: `super::super` hides what is imported"
+                ));
             }
         }
     }
@@ -108,8 +138,14 @@ fn layers_import_downwards_only() {
 
 #[test]
 fn every_file_belongs_to_a_layer() {
-    let known = |layer: &str| matches!(layer, "main" | "lib") || LAYERS.iter().any(|(name, _)| *name == layer);
-    let wrong: Vec<_> = sources("src").into_iter().map(|(below, _)| below).filter(|below| !known(layer_of(below))).collect();
+    let known = |layer: &str| {
+        matches!(layer, "main" | "lib") || LAYERS.iter().any(|(name, _)| *name == layer)
+    };
+    let wrong: Vec<_> = sources("src")
+        .into_iter()
+        .map(|(below, _)| below)
+        .filter(|below| !known(layer_of(below)))
+        .collect();
     none(&wrong);
 }
 
@@ -119,8 +155,12 @@ fn engines_are_named_in_their_own_places_only() {
     for (below, file) in sources("src") {
         for (number, line) in code_lines(&file) {
             for (engine, places) in ENGINES {
-                let named = line.starts_with(&format!("use {engine}::")) || line.contains(&format!(" {engine}::"));
-                if named && !line.contains(&format!("::{engine}::")) && !places.iter().any(|place| below.starts_with(place)) {
+                let named = line.starts_with(&format!("use {engine}::"))
+                    || line.contains(&format!(" {engine}::"));
+                if named
+                    && !line.contains(&format!("::{engine}::"))
+                    && !places.iter().any(|place| below.starts_with(place))
+                {
                     wrong.push(format!("src/{below}:{number}: names {engine}"));
                 }
             }
@@ -142,9 +182,14 @@ fn every_file_opens_with_what_it_owns_and_stays_small() {
             }
             let count = code_lines(&file).len();
             if count > CODE_LINES_MAX {
-                wrong.push(format!("{folder}/{below}: {count} lines of code, the limit is {CODE_LINES_MAX}"));
+                wrong.push(format!(
+                    "{folder}/{below}: {count} lines of code, the limit is {CODE_LINES_MAX}"
+                ));
             }
-            if ["mod", "utils", "util", "helpers", "helper", "common"].iter().any(|name| file.file_stem().unwrap() == *name) {
+            if ["mod", "utils", "util", "helpers", "helper", "common"]
+                .iter()
+                .any(|name| file.file_stem().unwrap() == *name)
+            {
                 wrong.push(format!("{folder}/{below}: the name says nothing"));
             }
         }
@@ -155,26 +200,45 @@ fn every_file_opens_with_what_it_owns_and_stays_small() {
 #[test]
 fn shipped_configuration_is_the_defaults() {
     let file = root().join("pockit.toml");
-    let loaded = config::load(&Sources { file: Some(file.clone()), ..Sources::default() }).unwrap();
+    let loaded = config::load(&Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    })
+    .unwrap();
 
     assert_eq!(loaded, Config::default());
-    none(&missing_keys(&fs::read_to_string(file).unwrap(), "pockit.toml"));
+    none(&missing_keys(
+        &fs::read_to_string(file).unwrap(),
+        "pockit.toml",
+    ));
 }
 
 #[test]
 fn manual_of_the_configuration_names_every_key() {
-    none(&missing_keys(&fs::read_to_string(root().join("man/pockit.toml.5")).unwrap(), "man/pockit.toml.5"));
+    none(&missing_keys(
+        &fs::read_to_string(root().join("man/pockit.toml.5")).unwrap(),
+        "man/pockit.toml.5",
+    ));
 }
 
 /// The keys that a text does not name; each stands in the serialised defaults.
 fn missing_keys(text: &str, name: &str) -> Vec<String> {
     let defaults = serde_json::to_value(Config::default()).unwrap();
-    let keys = defaults.as_object().unwrap().iter().flat_map(|(section, keys)| {
-        let keys = keys.as_object().unwrap().keys();
-        keys.map(move |key| (section.clone(), key.clone()))
-    });
-    let word = |key: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
-    keys.filter(|(_, key)| !word(key)).map(|(section, key)| format!("{name} does not name {section}.{key}")).collect()
+    let keys = defaults
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(section, keys)| {
+            let keys = keys.as_object().unwrap().keys();
+            keys.map(move |key| (section.clone(), key.clone()))
+        });
+    let word = |key: &str| {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == key)
+    };
+    keys.filter(|(_, key)| !word(key))
+        .map(|(section, key)| format!("{name} does not name {section}.{key}"))
+        .collect()
 }
 
 /// Man pages are made from the clap tree. `UPDATE_GOLDEN=1 cargo test man_pages` writes them anew.
@@ -188,7 +252,9 @@ fn man_pages_say_what_the_command_line_says() {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&file, &page).unwrap();
         } else if fs::read(&file).unwrap_or_default() != page {
-            wrong.push(format!("man/{name}.1 is not what `pockitd` says: run UPDATE_GOLDEN=1 cargo test man_pages"));
+            wrong.push(format!(
+                "man/{name}.1 is not what `pockitd` says: run UPDATE_GOLDEN=1 cargo test man_pages"
+            ));
         }
     }
     none(&wrong);
@@ -198,10 +264,20 @@ fn collect_pages(command: clap::Command, name: &str, pages: &mut Vec<(String, Ve
     // The version changes with every release; the pages do not.
     let mut command = command.version(None::<&str>).name(name.to_owned());
     command.build();
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set()) {
-        collect_pages(inner.clone(), &format!("{name}-{}", inner.get_name()), pages);
+    for inner in command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
+    {
+        collect_pages(
+            inner.clone(),
+            &format!("{name}-{}", inner.get_name()),
+            pages,
+        );
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).date("").render(&mut page).unwrap();
+    clap_mangen::Man::new(command)
+        .date("")
+        .render(&mut page)
+        .unwrap();
     pages.push((name.to_owned(), page));
 }

@@ -1,0 +1,155 @@
+//! The data directory: makes it, locks it against a second process, and knows how much room its disk has.
+//!
+//! Whoever holds a [`DataDir`] is alone in the directory until it is dropped or the process ends, however it ends:
+//! the lock is the kernel's, not the file's existence.
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::fs::TryLockError;
+use std::io;
+use std::io::Read as _;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::storage::Error;
+
+/// A directory that this process has for itself.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    /// Keeps the lock for as long as it is open.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if it is missing (for this user only, mode 0700) and locks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] names the process that has it, or says what cannot be done with which file.
+    pub(super) fn lock(path: &Path) -> Result<Self, Error> {
+        let unavailable = |attempt: &str, path: &Path, error: io::Error| {
+            Error::Unavailable(format!("cannot {attempt} {}: {error}", path.display()))
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| unavailable("make", path, error))?;
+        let lock_path = path.join("lock");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|error| unavailable("open", &lock_path, error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held_by_another(path, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(unavailable("lock", &lock_path, error)),
+        }
+        // For the message above only; the lock does not depend on it. A full disk must not keep the store shut.
+        let noted = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        if let Err(error) = noted {
+            tracing::debug!(%error, "cannot note the process id in the lock file");
+        }
+        sync_directory(path).map_err(|error| unavailable("sync", path, error))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            _lock: file,
+        })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Bytes that this process may still write to the disk that a directory is on.
+///
+/// # Errors
+///
+/// What statvfs(3) says.
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let room = rustix::fs::statvfs(path)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
+/// Makes new and renamed names in a directory durable.
+///
+/// # Errors
+///
+/// What fsync(2) says.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Bytes of the files in a directory, not below it. What cannot be read counts as nothing.
+pub(super) fn size_bytes(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .fold(0, |sum, metadata| sum.saturating_add(metadata.len()))
+}
+
+fn held_by_another(path: &Path, lock: &mut File) -> Error {
+    let mut note = String::new();
+    let holder = match lock
+        .read_to_string(&mut note)
+        .map(|_| note.trim().parse::<u32>())
+    {
+        Ok(Ok(pid)) => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    Error::Unavailable(format!(
+        "{holder} has the data directory {}",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn new_directory_is_for_this_user_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+
+        let held = DataDir::lock(&path).unwrap();
+
+        assert_eq!(
+            fs::metadata(held.path()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        assert!(free_bytes(&path).unwrap() > 0);
+    }
+
+    #[test]
+    fn second_holder_is_told_who_has_the_directory() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = DataDir::lock(parent.path()).unwrap();
+
+        let second = DataDir::lock(parent.path()).map(drop);
+
+        let Err(Error::Unavailable(sentence)) = second else {
+            panic!("{second:?}")
+        };
+        let holder = format!("process {} has", std::process::id());
+        assert!(sentence.starts_with(&holder), "{sentence}");
+        drop(held);
+        assert!(DataDir::lock(parent.path()).is_ok());
+    }
+}

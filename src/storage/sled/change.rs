@@ -1,0 +1,340 @@
+//! Writes: what each changes, over all tables, in one transaction.
+//!
+//! A change first finds out everything it needs, then says what it writes, and only when nothing can go wrong any
+//! more is that put into the transaction. So a change that fails leaves no trace, although it may share its
+//! transaction with others.
+
+use crate::domain::Timestamp;
+use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
+use crate::domain::user::Account;
+use crate::domain::user::DisplayName;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+use crate::storage::Error;
+use crate::storage::What;
+use crate::storage::record::AccountRecord;
+use crate::storage::record::BlobRecord;
+use crate::storage::record::EmailRecord;
+use crate::storage::record::PictureRecord;
+use crate::storage::record::ProfileRecord;
+use crate::storage::record::Record;
+use crate::storage::record::ShownPicture;
+use crate::storage::sled::chunk;
+use crate::storage::sled::engine::COUNTS_KEY;
+use crate::storage::sled::engine::Lookup;
+use crate::storage::sled::engine::Table;
+use crate::storage::sled::engine::encode;
+use crate::storage::sled::lookup;
+use crate::storage::sled::transaction::View;
+
+/// A write that somebody waits for.
+#[derive(Debug)]
+pub(super) enum Change {
+    CreateUser {
+        account: Account,
+        name: DisplayName,
+    },
+    SetPasswordHash {
+        user: UserId,
+        password_hash: String,
+    },
+    DeleteUser {
+        user: UserId,
+    },
+    Rename {
+        user: UserId,
+        name: DisplayName,
+        now: Timestamp,
+    },
+    ReplacePicture {
+        user: UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    },
+    RemovePicture {
+        user: UserId,
+        now: Timestamp,
+    },
+}
+
+/// What a change came to.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The profile as it is now, where there is one.
+    pub(super) profile: Option<Profile>,
+    /// The picture that is gone now, with its sizes.
+    pub(super) removed: Option<(PictureId, Vec<u16>)>,
+    /// Whether anything was written.
+    pub(super) wrote: bool,
+}
+
+impl Change {
+    /// Bytes of pictures that it adds.
+    pub(super) fn added_bytes(&self) -> u64 {
+        match self {
+            Self::ReplacePicture { renditions, .. } => {
+                renditions.iter().fold(0, |sum, rendition| {
+                    sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
+                })
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
+    pub(super) fn removes(&self) -> bool {
+        matches!(self, Self::DeleteUser { .. } | Self::RemovePicture { .. })
+    }
+
+    /// Puts the change into a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of the method of [`Store`](crate::storage::Store) that asks for it. The transaction is then as before.
+    pub(super) fn apply(&self, view: &View<'_>) -> Result<Done, Error> {
+        let mut writes = Writes::new(view);
+        let mut done = match self {
+            Self::CreateUser { account, name } => writes.create_user(account, name)?,
+            Self::SetPasswordHash {
+                user,
+                password_hash,
+            } => writes.set_password_hash(user, password_hash)?,
+            Self::DeleteUser { user } => writes.delete_user(user)?,
+            Self::Rename { user, name, now } => writes.rename(user, name, *now)?,
+            Self::ReplacePicture {
+                user,
+                picture,
+                renditions,
+            } => writes.replace_picture(user, picture, renditions)?,
+            Self::RemovePicture { user, now } => writes.remove_picture(user, *now)?,
+        };
+        done.wrote = writes.put()?;
+        Ok(done)
+    }
+}
+
+/// Tables, keys and new values of one change; no value: the key is removed.
+struct Writes<'v> {
+    view: &'v View<'v>,
+    staged: Vec<(Table, Vec<u8>, Option<::sled::IVec>)>,
+}
+
+impl<'v> Writes<'v> {
+    fn new(view: &'v View<'v>) -> Self {
+        Self {
+            view,
+            staged: Vec::new(),
+        }
+    }
+
+    fn create_user(&mut self, account: &Account, name: &DisplayName) -> Result<Done, Error> {
+        let user = &account.user_id;
+        let id = user.as_str().as_bytes();
+        let email = account.email.key();
+        if self.view.find(Table::Accounts, id)?.is_some() {
+            return Err(Error::AlreadyExists(What::User));
+        }
+        if self.view.find(Table::Emails, email.as_bytes())?.is_some() {
+            return Err(Error::AlreadyExists(What::Email));
+        }
+        let profile = ProfileRecord {
+            name: name.clone(),
+            picture: None,
+            created_at: account.created_at,
+            updated_at: account.created_at,
+        };
+        let owner = EmailRecord {
+            user_id: user.clone(),
+        };
+        self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
+        self.write(Table::Emails, email.as_bytes(), &owner)?;
+        self.write(Table::Profiles, id, &profile)?;
+        self.count(|users| users.saturating_add(1), |pictures| pictures)?;
+        Ok(Done {
+            profile: Some(profile.into_profile(user.clone())),
+            ..Done::default()
+        })
+    }
+
+    fn set_password_hash(&mut self, user: &UserId, password_hash: &str) -> Result<Done, Error> {
+        let mut account = lookup::account(self.view, user)?;
+        account.password_hash = Some(password_hash.to_owned());
+        let record = AccountRecord::from(account);
+        self.write(Table::Accounts, user.as_str().as_bytes(), &record)?;
+        Ok(Done::default())
+    }
+
+    fn delete_user(&mut self, user: &UserId) -> Result<Done, Error> {
+        let id = user.as_str().as_bytes();
+        let account = lookup::account(self.view, user)?;
+        let profile = lookup::profile_record(self.view, user)?;
+        let removed = self.drop_picture(user, profile.picture)?;
+        self.remove(Table::Accounts, id);
+        self.remove(Table::Emails, account.email.key().as_bytes());
+        self.remove(Table::Profiles, id);
+        let gone = u64::from(removed.is_some());
+        self.count(
+            |users| users.saturating_sub(1),
+            |pictures| pictures.saturating_sub(gone),
+        )?;
+        Ok(Done {
+            removed,
+            ..Done::default()
+        })
+    }
+
+    fn rename(&mut self, user: &UserId, name: &DisplayName, now: Timestamp) -> Result<Done, Error> {
+        let mut profile = lookup::profile_record(self.view, user)?;
+        profile.name = name.clone();
+        profile.updated_at = now;
+        self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
+        Ok(Done {
+            profile: Some(profile.into_profile(user.clone())),
+            ..Done::default()
+        })
+    }
+
+    fn replace_picture(
+        &mut self,
+        user: &UserId,
+        picture: &Picture,
+        renditions: &[Rendition],
+    ) -> Result<Done, Error> {
+        check_sizes(picture, renditions)?;
+        let mut profile = lookup::profile_record(self.view, user)?;
+        if self
+            .view
+            .find(Table::Pictures, picture.id.as_bytes())?
+            .is_some()
+        {
+            return Err(Error::AlreadyExists(What::Picture));
+        }
+        let removed = self.drop_picture(user, profile.picture.take())?;
+        for rendition in renditions {
+            for (key, bytes) in chunk::cut(user, picture.id, rendition) {
+                self.staged.push((Table::Chunks, key, Some(bytes.into())));
+            }
+        }
+        let manifest = PictureRecord {
+            owner: user.clone(),
+            uploaded_at: picture.uploaded_at,
+            blobs: renditions.iter().map(BlobRecord::of).collect(),
+        };
+        self.write(Table::Pictures, picture.id.as_bytes(), &manifest)?;
+        profile.picture = Some(ShownPicture::from(picture.clone()));
+        profile.updated_at = picture.uploaded_at;
+        self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
+        let new = u64::from(removed.is_none());
+        if new > 0 {
+            self.count(|users| users, |pictures| pictures.saturating_add(new))?;
+        }
+        Ok(Done {
+            profile: Some(profile.into_profile(user.clone())),
+            removed,
+            ..Done::default()
+        })
+    }
+
+    fn remove_picture(&mut self, user: &UserId, now: Timestamp) -> Result<Done, Error> {
+        let mut profile = lookup::profile_record(self.view, user)?;
+        let removed = self.drop_picture(user, profile.picture.take())?;
+        if removed.is_some() {
+            profile.updated_at = now;
+            self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
+            self.count(|users| users, |pictures| pictures.saturating_sub(1))?;
+        }
+        Ok(Done {
+            profile: Some(profile.into_profile(user.clone())),
+            removed,
+            ..Done::default()
+        })
+    }
+
+    /// Removes manifest and chunks of a picture.
+    fn drop_picture(
+        &mut self,
+        owner: &UserId,
+        picture: Option<ShownPicture>,
+    ) -> Result<Option<(PictureId, Vec<u16>)>, Error> {
+        let Some(picture) = picture else {
+            return Ok(None);
+        };
+        match lookup::manifest(self.view, picture.id) {
+            Ok(manifest) => {
+                for blob in manifest.blobs {
+                    for key in chunk::keys(owner, picture.id, blob) {
+                        self.remove(Table::Chunks, &key);
+                    }
+                }
+            }
+            // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
+            // other. What lies behind a gap is left to the garbage collection.
+            Err(Error::Damaged { .. } | Error::NotFound(_)) => {
+                for size_px in &picture.sizes_px {
+                    for key in chunk::keys_from_first(owner, picture.id, *size_px) {
+                        if self.view.find(Table::Chunks, &key)?.is_none() {
+                            break;
+                        }
+                        self.remove(Table::Chunks, &key);
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.remove(Table::Pictures, picture.id.as_bytes());
+        Ok(Some((picture.id, picture.sizes_px)))
+    }
+
+    fn count(
+        &mut self,
+        users: impl FnOnce(u64) -> u64,
+        pictures: impl FnOnce(u64) -> u64,
+    ) -> Result<(), Error> {
+        let mut counts = lookup::counts(self.view)?;
+        counts.users = users(counts.users);
+        counts.pictures = pictures(counts.pictures);
+        self.write(Table::Meta, COUNTS_KEY, &counts)
+    }
+
+    fn write<T: Record>(&mut self, table: Table, key: &[u8], record: &T) -> Result<(), Error> {
+        let bytes = encode(key, record)?;
+        self.staged.push((table, key.to_vec(), Some(bytes.into())));
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) {
+        self.staged.push((table, key.to_vec(), None));
+    }
+
+    /// Puts everything into the transaction, if all the pages that it will touch can be read.
+    fn put(self) -> Result<bool, Error> {
+        // sled reads the old value of each key that is written. Reading them all first leaves only steps that cannot
+        // fail, as the transaction then has them at hand.
+        for (table, key, _) in &self.staged {
+            self.view.find(*table, key)?;
+        }
+        let wrote = !self.staged.is_empty();
+        for (table, key, value) in self.staged {
+            self.view.set(table, key, value)?;
+        }
+        Ok(wrote)
+    }
+}
+
+fn check_sizes(picture: &Picture, renditions: &[Rendition]) -> Result<(), Error> {
+    let sizes = renditions.iter().map(|rendition| &rendition.size_px);
+    if sizes.eq(&picture.sizes_px) {
+        return Ok(());
+    }
+    Err(Error::Io {
+        attempt: "store a picture",
+        source: std::sync::Arc::new(SizesDiffer),
+    })
+}
+
+/// A picture that names other sizes than its renditions have: a mistake of the caller.
+#[derive(Debug, thiserror::Error)]
+#[error("its renditions are not those that it names")]
+struct SizesDiffer;

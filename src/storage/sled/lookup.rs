@@ -1,0 +1,157 @@
+//! Reads: from keys to domain types, checksums compared.
+//!
+//! Each works on the database as well as inside a transaction, except those that put renditions together.
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::domain::picture::PictureId;
+use crate::domain::user::Account;
+use crate::domain::user::Email;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+use crate::storage::Error;
+use crate::storage::StoredRendition;
+use crate::storage::What;
+use crate::storage::record;
+use crate::storage::record::AccountRecord;
+use crate::storage::record::BlobRecord;
+use crate::storage::record::CountsRecord;
+use crate::storage::record::EmailRecord;
+use crate::storage::record::PictureRecord;
+use crate::storage::record::ProfileRecord;
+use crate::storage::sled::chunk;
+use crate::storage::sled::engine::COUNTS_KEY;
+use crate::storage::sled::engine::Engine;
+use crate::storage::sled::engine::Lookup;
+use crate::storage::sled::engine::Table;
+use crate::storage::sled::engine::damaged;
+use crate::storage::sled::engine::failed;
+
+/// The account of a user.
+pub(super) fn account(lookup: &impl Lookup, user: &UserId) -> Result<Account, Error> {
+    let key = user.as_str().as_bytes();
+    lookup
+        .record::<AccountRecord>(Table::Accounts, What::User, key)?
+        .map(|record| record.into_account(user.clone()))
+        .ok_or(Error::NotFound(What::User))
+}
+
+/// The user with an e-mail address.
+pub(super) fn user_by_email(lookup: &impl Lookup, email: &Email) -> Result<UserId, Error> {
+    lookup
+        .record::<EmailRecord>(Table::Emails, What::Email, email.key().as_bytes())?
+        .map(|record| record.user_id)
+        .ok_or(Error::NotFound(What::Email))
+}
+
+/// The profile of a user as it is stored.
+pub(super) fn profile_record(lookup: &impl Lookup, user: &UserId) -> Result<ProfileRecord, Error> {
+    lookup
+        .record(Table::Profiles, What::User, user.as_str().as_bytes())?
+        .ok_or(Error::NotFound(What::User))
+}
+
+/// The profile of a user.
+pub(super) fn profile(lookup: &impl Lookup, user: &UserId) -> Result<Profile, Error> {
+    profile_record(lookup, user).map(|record| record.into_profile(user.clone()))
+}
+
+/// The manifest of a picture.
+pub(super) fn manifest(lookup: &impl Lookup, picture: PictureId) -> Result<PictureRecord, Error> {
+    lookup
+        .record(Table::Pictures, What::Picture, picture.as_bytes())?
+        .ok_or(Error::NotFound(What::Picture))
+}
+
+/// How much there is.
+pub(super) fn counts(lookup: &impl Lookup) -> Result<CountsRecord, Error> {
+    lookup
+        .record(Table::Meta, What::Record, COUNTS_KEY)
+        .map(Option::unwrap_or_default)
+}
+
+/// The accounts behind `after`, in order, at most `count`.
+pub(super) fn accounts(
+    engine: &Engine,
+    after: Option<&UserId>,
+    count: usize,
+) -> Result<Vec<Account>, Error> {
+    // No id has a zero byte, so the first possible key behind an id is the id and a zero.
+    let from = after.map_or_else(Vec::new, |id| [id.as_str().as_bytes(), &[0]].concat());
+    engine
+        .accounts
+        .range(from..)
+        .take(count)
+        .map(|entry| {
+            let (key, bytes) = entry.map_err(|error| failed("list the accounts", error))?;
+            let record: AccountRecord =
+                record::decode(&key, &bytes).map_err(|error| damaged(What::User, &error))?;
+            Ok(record.into_account(user_of_key(&key)?))
+        })
+        .collect()
+}
+
+/// The user whose id a key is.
+pub(super) fn user_of_key(key: &[u8]) -> Result<UserId, Error> {
+    let text = std::str::from_utf8(key).ok();
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Error::Damaged {
+            what: What::User,
+            detail: "key is not a user id".to_owned(),
+        })
+}
+
+/// A rendition of a live picture, compared with its checksum.
+pub(super) fn rendition(
+    engine: &Engine,
+    picture: PictureId,
+    size_px: u16,
+) -> Result<StoredRendition, Error> {
+    let record = manifest(engine, picture)?;
+    let blob = record.blobs.iter().find(|blob| blob.size_px == size_px);
+    let blob = *blob.ok_or(Error::NotFound(What::Picture))?;
+    match blob_bytes(engine, &record.owner, picture, blob) {
+        Ok(bytes) => Ok(StoredRendition {
+            bytes,
+            checksum: blob.checksum,
+            uploaded_at: record.uploaded_at,
+        }),
+        // The manifest and the chunks are not read in one step: the picture may have been removed in between.
+        Err(error) => manifest(engine, picture).and(Err(error)),
+    }
+}
+
+/// The bytes of a rendition, compared with length and checksum.
+pub(super) fn blob_bytes(
+    engine: &Engine,
+    owner: &UserId,
+    picture: PictureId,
+    blob: BlobRecord,
+) -> Result<Bytes, Error> {
+    let wrong = |detail: String| Error::Damaged {
+        what: What::Picture,
+        detail: format!("{picture} at {} px: {detail}", blob.size_px),
+    };
+    let mut bytes = Vec::with_capacity(usize::try_from(blob.length).unwrap_or(0));
+    let prefix = chunk::rendition_prefix(owner, picture, blob.size_px);
+    for entry in engine.chunks.scan_prefix(prefix) {
+        let (_, chunk) = entry.map_err(|error| match failed("read a picture", error) {
+            Error::Damaged { detail, .. } => wrong(detail),
+            other => other,
+        })?;
+        bytes.extend_from_slice(&chunk);
+    }
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if length != blob.length {
+        return Err(wrong(format!(
+            "{length} of {} bytes are there",
+            blob.length
+        )));
+    }
+    // A chunk that is missing, extra or out of place shows here as well.
+    if xxh3_128(&bytes) != blob.checksum {
+        return Err(wrong("bytes do not match their checksum".to_owned()));
+    }
+    Ok(Bytes::from(bytes))
+}

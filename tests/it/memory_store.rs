@@ -1,0 +1,265 @@
+//! A [`Store`] in memory that fails the n-th write. Keeps the contract honest: what the suite asks for must be
+//! possible without a disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use pockitd::domain::Timestamp;
+use pockitd::domain::picture::Picture;
+use pockitd::domain::picture::PictureId;
+use pockitd::domain::picture::Rendition;
+use pockitd::domain::user::Account;
+use pockitd::domain::user::DisplayName;
+use pockitd::domain::user::Email;
+use pockitd::domain::user::Profile;
+use pockitd::domain::user::UserId;
+use pockitd::storage::Counts;
+use pockitd::storage::Error;
+use pockitd::storage::Store;
+use pockitd::storage::StoredRendition;
+use pockitd::storage::What;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The store. Clones share what they hold, as if the same disk were opened again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryStore(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: State,
+    writes: u64,
+    fails_at: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    accounts: BTreeMap<UserId, Account>,
+    profiles: BTreeMap<UserId, Profile>,
+    renditions: BTreeMap<(PictureId, u16), StoredRendition>,
+}
+
+impl MemoryStore {
+    /// A store whose `number`-th write from now on fails, counted from 1. The others succeed.
+    pub(crate) fn fail_write(&self, number: u64) {
+        let mut inner = self.0.lock().unwrap();
+        inner.fails_at = Some(inner.writes + number);
+    }
+
+    /// Whether the failure that was asked for has happened.
+    pub(crate) fn has_failed(&self) -> bool {
+        let inner = self.0.lock().unwrap();
+        inner.fails_at.is_some_and(|number| number <= inner.writes)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State) -> Option<T>, what: What) -> Result<T, Error> {
+        read(&self.0.lock().unwrap().state).ok_or(Error::NotFound(what))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+        let mut inner = self.0.lock().unwrap();
+        let mut state = inner.state.clone();
+        let outcome = write(&mut state)?;
+        inner.writes += 1;
+        if inner.fails_at == Some(inner.writes) {
+            let source = Arc::new(std::io::Error::other("this write was to fail"));
+            let attempt = "write to memory";
+            return Err(Error::Io { attempt, source });
+        }
+        inner.state = state;
+        Ok(outcome)
+    }
+}
+
+impl State {
+    fn profile(&mut self, user: &UserId) -> Result<&mut Profile, Error> {
+        self.profiles
+            .get_mut(user)
+            .ok_or(Error::NotFound(What::User))
+    }
+
+    fn drop_picture(&mut self, picture: Option<Picture>) {
+        let Some(picture) = picture else { return };
+        self.renditions.retain(|(id, _), _| *id != picture.id);
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error> {
+        self.write(|state| {
+            let taken = |other: &Account| other.email.key() == account.email.key();
+            if state.accounts.contains_key(&account.user_id) {
+                return Err(Error::AlreadyExists(What::User));
+            }
+            if state.accounts.values().any(taken) {
+                return Err(Error::AlreadyExists(What::Email));
+            }
+            let user_id = account.user_id.clone();
+            let (created_at, updated_at) = (account.created_at, account.created_at);
+            let profile = Profile {
+                user_id,
+                name,
+                picture: None,
+                created_at,
+                updated_at,
+            };
+            state
+                .profiles
+                .insert(account.user_id.clone(), profile.clone());
+            state.accounts.insert(account.user_id.clone(), account);
+            Ok(profile)
+        })
+    }
+
+    async fn account(&self, user: &UserId) -> Result<Account, Error> {
+        self.read(|state| state.accounts.get(user).cloned(), What::User)
+    }
+
+    async fn account_by_email(&self, email: &Email) -> Result<Account, Error> {
+        let same = |account: &&Account| account.email.key() == email.key();
+        self.read(
+            |state| state.accounts.values().find(same).cloned(),
+            What::Email,
+        )
+    }
+
+    async fn set_password_hash(&self, user: &UserId, password_hash: String) -> Result<(), Error> {
+        self.write(|state| {
+            let account = state.accounts.get_mut(user);
+            account.ok_or(Error::NotFound(What::User))?.password_hash = Some(password_hash);
+            Ok(())
+        })
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<(), Error> {
+        self.write(|state| {
+            let picture = state.profile(user)?.picture.take();
+            state.drop_picture(picture);
+            state.profiles.remove(user);
+            state.accounts.remove(user);
+            Ok(())
+        })
+    }
+
+    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error> {
+        let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
+        let state = &self.0.lock().unwrap().state;
+        Ok(state
+            .accounts
+            .values()
+            .filter(behind)
+            .take(count)
+            .cloned()
+            .collect())
+    }
+
+    async fn profile(&self, user: &UserId) -> Result<Profile, Error> {
+        self.read(|state| state.profiles.get(user).cloned(), What::User)
+    }
+
+    async fn rename(
+        &self,
+        user: &UserId,
+        name: DisplayName,
+        now: Timestamp,
+    ) -> Result<Profile, Error> {
+        self.write(|state| {
+            let profile = state.profile(user)?;
+            profile.name = name;
+            profile.updated_at = now;
+            Ok(profile.clone())
+        })
+    }
+
+    async fn replace_picture(
+        &self,
+        user: &UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    ) -> Result<Profile, Error> {
+        self.write(|state| {
+            let profile = state.profile(user)?;
+            let uploaded_at = picture.uploaded_at;
+            let id = picture.id;
+            let old = profile.picture.replace(picture);
+            profile.updated_at = uploaded_at;
+            let answer = profile.clone();
+            if state.renditions.keys().any(|(taken, _)| *taken == id) {
+                return Err(Error::AlreadyExists(What::Picture));
+            }
+            state.drop_picture(old);
+            for Rendition { size_px, bytes } in renditions {
+                let checksum = xxh3_128(&bytes);
+                let rendition = StoredRendition {
+                    bytes,
+                    checksum,
+                    uploaded_at,
+                };
+                state.renditions.insert((id, size_px), rendition);
+            }
+            Ok(answer)
+        })
+    }
+
+    async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
+        self.write(|state| {
+            let profile = state.profile(user)?;
+            let old = profile.picture.take();
+            if old.is_some() {
+                profile.updated_at = now;
+            }
+            let answer = profile.clone();
+            state.drop_picture(old);
+            Ok(answer)
+        })
+    }
+
+    async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error> {
+        self.read(
+            |state| state.renditions.get(&(picture, size_px)).cloned(),
+            What::Picture,
+        )
+    }
+
+    async fn counts(&self) -> Result<Counts, Error> {
+        let state = &self.0.lock().unwrap().state;
+        let pictures = state
+            .profiles
+            .values()
+            .filter(|profile| profile.picture.is_some())
+            .count();
+        let users = state.profiles.len() as u64;
+        Ok(Counts {
+            users,
+            pictures: pictures as u64,
+        })
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// `SQLite`'s loop: the first write fails, then the second, and so on until none does.
+#[tokio::test]
+async fn every_write_failing_in_turn_leaves_the_state_before_it() {
+    for number in 1.. {
+        let store = MemoryStore::default();
+        store.fail_write(number);
+
+        let steps = crate::store::life_of_a_user(&store).await;
+
+        let failed = steps.iter().filter(|step| step.is_err()).count();
+        if !store.has_failed() {
+            assert_eq!((failed, number), (0, 8));
+            return;
+        }
+        assert!(failed > 0);
+    }
+}

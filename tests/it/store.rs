@@ -1,0 +1,208 @@
+//! The contract of [`Store`], as tests that every implementation passes; and what sled's implementation adds.
+
+mod sled;
+mod suite;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pockitd::domain::Timestamp;
+use pockitd::domain::picture::Applied;
+use pockitd::domain::picture::Picture;
+use pockitd::domain::picture::PictureId;
+use pockitd::domain::picture::Rendition;
+use pockitd::domain::user::Account;
+use pockitd::domain::user::Profile;
+use pockitd::domain::user::UserId;
+use pockitd::storage::Counts;
+use pockitd::storage::Error;
+use pockitd::storage::Store;
+
+use crate::memory_store::MemoryStore;
+
+/// Somewhere that a store can be opened at, again and again; one at a time.
+pub(crate) trait Place {
+    /// Opens the store with what the one before it has left.
+    fn open(&self) -> impl Future<Output = Arc<dyn Store>> + Send;
+}
+
+impl Place for MemoryStore {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::new(self.clone())
+    }
+}
+
+/// One test for each behaviour of the suite.
+macro_rules! conforms {
+    ($name:ident, $place:expr, [$($behaviour:ident),* $(,)?]) => {
+        mod $name {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    super::suite::$behaviour(&$place).await;
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! conformance {
+    ($name:ident, $place:expr) => {
+        conforms!(
+            $name,
+            $place,
+            [
+                created_user_is_found_by_id_and_by_email_without_case,
+                taken_id_or_email_is_refused_and_changes_nothing,
+                unknown_user_email_or_picture_is_not_found,
+                password_hash_and_name_are_changed,
+                accounts_come_in_order_and_in_pages,
+                picture_is_read_back_byte_for_byte_in_every_size,
+                replaced_picture_is_gone_at_once,
+                removed_picture_is_gone_and_removing_none_changes_nothing,
+                picture_for_an_unknown_user_is_not_stored,
+                picture_id_in_use_is_refused,
+                deleted_user_leaves_nothing_and_frees_the_email,
+                acknowledged_writes_are_there_after_reopening,
+                dropped_future_leaves_all_or_nothing,
+                uploads_of_one_user_at_once_leave_one_picture,
+                reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
+            ]
+        );
+    };
+}
+
+conformance!(memory, crate::memory_store::MemoryStore::default());
+conformance!(on_sled, crate::store::sled::Directory::new());
+
+/// Writes of every kind, one after the other. Each that fails must have changed nothing, each that succeeds all.
+pub(crate) async fn life_of_a_user(store: &dyn Store) -> Vec<Result<(), Error>> {
+    let ada = user("ada");
+    let mut outcomes = Vec::new();
+    let mut seen = Seen::of(store).await;
+    for step in 0..7 {
+        let outcome = match step {
+            0 => store
+                .create_user(account("ada"), "Ada".parse().unwrap())
+                .await
+                .map(drop),
+            1 => store.set_password_hash(&ada, "new".to_owned()).await,
+            2 => store
+                .rename(&ada, "Countess".parse().unwrap(), at(2))
+                .await
+                .map(drop),
+            3 | 4 => {
+                let (shown, renditions) = usual_picture(step);
+                store
+                    .replace_picture(&ada, shown, renditions)
+                    .await
+                    .map(drop)
+            }
+            5 => store.remove_picture(&ada, at(3)).await.map(drop),
+            _ => store.delete_user(&ada).await,
+        };
+        let now = Seen::of(store).await;
+        // Steps that need a user are refused if the first one failed.
+        assert_eq!(
+            outcome.is_ok(),
+            now != seen,
+            "step {step}: {outcome:?}, {now:?}"
+        );
+        seen = now;
+        outcomes.push(outcome);
+    }
+    outcomes
+}
+
+/// All that can be seen of the user `ada`.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    account: Option<Account>,
+    profile: Option<Profile>,
+    pictures: Vec<Option<Bytes>>,
+    counts: Counts,
+}
+
+impl Seen {
+    async fn of(store: &dyn Store) -> Self {
+        let mut pictures = Vec::new();
+        for seed in [3, 4] {
+            let (shown, _) = usual_picture(seed);
+            let found = store.rendition(shown.id, 512).await;
+            pictures.push(found.ok().map(|found| found.bytes));
+        }
+        let profile = store.profile(&user("ada")).await.ok();
+        let live = profile
+            .as_ref()
+            .is_some_and(|profile| profile.picture.is_some());
+        assert_eq!(pictures.iter().flatten().count(), usize::from(live));
+        Self {
+            account: store.account(&user("ada")).await.ok(),
+            profile,
+            pictures,
+            counts: store.counts().await.unwrap(),
+        }
+    }
+}
+
+/// A moment that tests can tell from others.
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::from_micros(second * 1_000_000)
+}
+
+/// A user id.
+pub(crate) fn user(id: &str) -> UserId {
+    id.parse().unwrap()
+}
+
+/// An account made in second 1, with `id@example.org` as e-mail address.
+pub(crate) fn account(id: &str) -> Account {
+    Account {
+        user_id: user(id),
+        email: format!("{id}@Example.org").parse().unwrap(),
+        password_hash: Some(format!("hash of {id}")),
+        created_at: at(1),
+    }
+}
+
+/// A picture with renditions of such sizes and lengths. Seed and size determine every byte.
+pub(crate) fn picture(seed: u64, sizes: &[(u16, usize)]) -> (Picture, Vec<Rendition>) {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    id[8..].copy_from_slice(&seed.to_be_bytes());
+    let picture = Picture {
+        id: PictureId::from_random(id),
+        width: 512,
+        height: 512,
+        sizes_px: sizes.iter().map(|(size_px, _)| *size_px).collect(),
+        thumbhash: seed.to_be_bytes().to_vec(),
+        applied: vec![Applied::Cropped],
+        uploaded_at: at(i64::try_from(seed).unwrap() + 100),
+    };
+    let renditions = sizes.iter().map(|(size_px, length)| Rendition {
+        size_px: *size_px,
+        bytes: noise(seed ^ u64::from(*size_px) << 32, *length),
+    });
+    (picture, renditions.collect())
+}
+
+/// A picture as uploads make it: 50 KB and a thumbnail of 6 KB.
+pub(crate) fn usual_picture(seed: u64) -> (Picture, Vec<Rendition>) {
+    picture(seed, &[(512, 50_000), (128, 6_000)])
+}
+
+/// Bytes that do not compress and that depend on the seed (xorshift64*).
+pub(crate) fn noise(seed: u64, length: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_be_bytes()
+    });
+    words
+        .take(length.div_ceil(8))
+        .flatten()
+        .take(length)
+        .collect()
+}
