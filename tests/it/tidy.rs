@@ -262,7 +262,8 @@ fn man_pages_say_what_the_command_line_says() {
 
 fn collect_pages(command: clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
     // The version changes with every release; the pages do not.
-    let mut command = command.version(None::<&str>).name(name.to_owned());
+    let title: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    let mut command = command.version(None::<&str>).name(title);
     command.build();
     for inner in command
         .get_subcommands()

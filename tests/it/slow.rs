@@ -1,0 +1,206 @@
+//! Clients that are slow, stall, break off, or come in numbers: cut off in time, and nobody else waits for them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::client::Lost;
+use crate::support::{Connection, Form, PICTURE, Request, Server, User, fixture};
+
+#[test]
+fn slow_head_is_cut_off() {
+    let server = Server::with(&[("http.head_timeout_ms", "400")]);
+    for begin in ["", "G", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: "] {
+        let start = Instant::now();
+        let mut connection = Connection::open(server.address()).patience(Duration::from_secs(20));
+        connection.write(begin.as_bytes());
+
+        let ended = match connection.answer("GET") {
+            Ok(reply) => reply.status == 408,
+            Err(lost) => matches!(lost, Lost::Closed | Lost::Reset),
+        };
+
+        assert!(ended, "after {begin:?}");
+        assert!(
+            start.elapsed() >= Duration::from_millis(300),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}
+
+#[test]
+fn head_that_drips_is_cut_off_all_the_same() {
+    let server = Server::with(&[("http.head_timeout_ms", "500")]);
+    let mut connection = Connection::open(server.address()).patience(Duration::from_secs(20));
+    connection.write(b"GET /healthz HTTP/1.1\r\nX-Drip: ");
+    let start = Instant::now();
+
+    // The pause is the attack: each byte comes well before the time is over.
+    while connection.try_write(b"x") && start.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(50));
+    }
+
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn idle_connection_is_closed_after_the_heads_time() {
+    let server = Server::with(&[("http.head_timeout_ms", "400")]);
+    let mut connection = Connection::open(server.address()).patience(Duration::from_secs(20));
+
+    connection.exchange(&Request::get("/healthz"));
+
+    assert!(connection.is_closed());
+}
+
+/// Sends the begin of an upload and no more.
+fn stalled(server: &Server, user: &User) -> Connection {
+    let form = Form::image(&fixture("rgb.png"));
+    let bytes = Request::post(PICTURE)
+        .bearer(&user.access)
+        .form(&form)
+        .bytes(server.address());
+    let mut connection = Connection::open(server.address());
+    connection.write(&bytes[..bytes.len() - 100]);
+    connection
+}
+
+#[test]
+fn stalled_body_is_408_and_stores_nothing() {
+    let server = Server::with(&[("http.body_idle_timeout_ms", "400")]);
+    let (user, before) = server.user_with_picture();
+
+    let mut connection = stalled(&server, &user).patience(Duration::from_secs(20));
+    let reply = connection.answer("POST").expect("an answer");
+
+    assert_eq!(reply.status, 408, "{}", reply.text());
+    assert!(connection.is_closed());
+    assert_eq!(server.profile(&user), before);
+}
+
+#[test]
+fn body_that_drips_is_408_once_its_time_is_over() {
+    let server = Server::with(&[
+        ("http.body_timeout_ms", "1000"),
+        ("http.body_idle_timeout_ms", "900"),
+    ]);
+    let user = server.user();
+    let mut connection = stalled(&server, &user).patience(Duration::from_secs(20));
+    let start = Instant::now();
+    let mut writes = 0;
+    // The pause is the attack: no gap is as long as the idle time.
+    while writes < 60 && connection.try_write(b"x") {
+        writes += 1;
+        thread::sleep(Duration::from_millis(50));
+        if start.elapsed() > Duration::from_millis(1_500) {
+            break;
+        }
+    }
+
+    let reply = connection.answer("POST").expect("an answer");
+
+    assert_eq!(reply.status, 408, "{}", reply.text());
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn body_that_breaks_off_is_not_stored() {
+    let server = Server::start();
+    let (user, before) = server.user_with_picture();
+
+    let mut connection = stalled(&server, &user);
+    connection.finish();
+
+    match connection.answer("POST") {
+        Ok(reply) => assert_eq!(reply.status, 400, "{}", reply.text()),
+        Err(lost) => assert!(matches!(lost, Lost::Closed | Lost::Reset), "{lost:?}"),
+    }
+    drop(connection);
+    assert_eq!(server.profile(&user), before);
+}
+
+#[test]
+fn others_are_served_while_many_stall() {
+    let server = Server::start();
+    let slow = server.user();
+    let user = server.user();
+    let held: Vec<_> = (0..25).map(|_| stalled(&server, &slow)).collect();
+    let heads: Vec<_> = (0..50)
+        .map(|_| {
+            let mut connection = Connection::open(server.address());
+            connection.write(b"POST /api/");
+            connection
+        })
+        .collect();
+    let start = Instant::now();
+
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+    server.get("/healthz").expect(200);
+
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    drop((held, heads));
+}
+
+#[test]
+fn connections_over_their_number_wait_for_their_turn() {
+    let server = Server::with(&[
+        ("http.connections_max", "3"),
+        ("http.head_timeout_ms", "500"),
+    ]);
+    let held: Vec<_> = (0..6).map(|_| Connection::open(server.address())).collect();
+
+    // Idle ones are closed after the head's time, and this one is then answered.
+    server.get("/healthz").expect(200);
+
+    drop(held);
+}
+
+#[test]
+fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
+    let server = Server::with(&[
+        ("http.upload_bytes_max", "1000000"),
+        ("http.bodies_bytes_max", "2000000"),
+        ("http.bodies_wait_ms", "300"),
+    ]);
+    let user = server.user();
+    let begin = || {
+        let form = Form::image(&[]);
+        let request = Request::post(PICTURE)
+            .bearer(&user.access)
+            .field("Content-Type", &form.content_type())
+            .field("Content-Length", "999000");
+        let mut connection = Connection::open(server.address());
+        connection.write(&request.head(server.address()));
+        connection.write(b"------pockitd-test-0123456789\r\n");
+        connection
+    };
+    let held = [begin(), begin()];
+    // Both hold their room as soon as a third one gets none.
+    let refused = (0..20).find_map(|_| {
+        let mut third = begin().patience(Duration::from_secs(2));
+        third.answer("POST").ok()
+    });
+
+    let reply = refused.expect("a third body of this size is refused");
+    crate::support::strict::check("POST", &reply);
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(reply.field("retry-after").is_some());
+    drop(held);
+    let again = (0..20).find_map(|_| {
+        let reply = server.upload(&user, &fixture("rgb.png"));
+        (reply.status == 200).then_some(reply)
+    });
+    assert!(again.is_some(), "room comes back when the clients are gone");
+}
