@@ -177,7 +177,8 @@ impl Default for RateLimit {
 pub struct Picture {
     /// Sides of the renditions, in pixels, largest first. The first is the picture, the last the thumbnail.
     pub sizes_px: Vec<u16>,
-    /// What happens to a picture that is not square: `cover`, `pad` or `inside`.
+    /// What happens to a picture that is not square: `cover` cuts off what lies outside the largest square around the
+    /// centre, `pad` keeps all of it between bars of the background, `inside` keeps all of it and adds nothing.
     pub fit: Fit,
     /// Colour under transparent pixels and of the bars of `pad`.
     pub background: Color,
