@@ -58,7 +58,6 @@ fn wrong_usage_is_2_and_explained_on_stderr() {
         &["--nothing"],
         &["nothing"],
         &["serve", "--nothing"],
-        &["serve", "--listen", "not an address"],
         &["serve", "extra"],
         &["user"],
         &["user", "add"],

@@ -108,8 +108,9 @@ fn condition_that_does_not_hold_is_the_file() {
             .fold(Request::get(&path), |request, (name, value)| {
                 request.field(name, value)
             });
-        let found = server.send(&request).expect(200);
+        let found = server.send(&request);
 
+        assert_eq!(found.status, 200, "{fields:?}");
         assert_eq!(found.body, reply.body, "{fields:?}");
     }
 }

@@ -125,6 +125,7 @@ fn body_that_is_no_form_is_415_or_400() {
 
     let form = Form::image(&small);
     let whole = form.bytes();
+    let mut other = Vec::new();
     for (what, kind, body) in [
         ("no boundary", "multipart/form-data", &whole[..]),
         (
@@ -155,12 +156,11 @@ fn body_that_is_no_form_is_415_or_400() {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        assert!(
-            detail.starts_with("Multipart form parse error - "),
-            "{what}: {}",
-            reply.text()
-        );
+        if !detail.starts_with("Multipart form parse error - ") {
+            other.push((what, reply.text()));
+        }
     }
+    assert!(other.is_empty(), "{other:?}");
     assert_eq!(server.profile(&user)["has_picture"], json!(false));
 }
 
@@ -201,9 +201,12 @@ fn flood_of_parts_or_heads_is_400() {
         ),
         ("a part without a head", Form::new().part(b"", &small)),
     ];
+    let mut accepted = Vec::new();
     for (what, form) in cases {
         let reply = server.upload_form(&user, &form);
-        assert_eq!(reply.status, 400, "{what}: {}", reply.text());
+        if reply.status != 400 {
+            accepted.push((what, reply.status));
+        }
     }
     let form = Form::image(&small);
     let mut preamble = vec![b'x'; 1_000_000];
@@ -217,5 +220,6 @@ fn flood_of_parts_or_heads_is_400() {
     let kind = format!("multipart/form-data; boundary={boundary}");
     let reply = server.send(&request.body(&kind, body.as_bytes()));
     assert_eq!(reply.status, 400, "a boundary: {}", reply.text());
+    assert!(accepted.is_empty(), "{accepted:?}");
     assert_eq!(server.profile(&user), before);
 }

@@ -110,6 +110,10 @@ fn unusable_value_of_the_environment_or_a_flag_is_told_as_such() {
     unknown.env("POCKIT_PICTURE__QUALITTY", "80");
     assert_failed(&run(&mut unknown), &["qualitty", "POCKIT_"]);
 
+    let listen = home.run(&["serve", "--listen", "not an address"]);
+    assert!(matches!(listen.code, Some(1 | 2)), "{listen:?}");
+    assert!(listen.stderr.contains("listen"), "{}", listen.stderr);
+
     for setting in ["picture.quality=101", "picture.qualitty=80"] {
         let outcome = home.run(&["serve", "--set", setting]);
         assert!(matches!(outcome.code, Some(1 | 2)), "{outcome:?}");

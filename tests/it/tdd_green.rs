@@ -62,7 +62,7 @@ fn picture_over_5_mb_is_400() {
 
     let sentence = reply.json()["image"][0].as_str().unwrap().to_owned();
     assert!(
-        sentence.starts_with("The file is too large: it has "),
+        sentence.starts_with("The file is too large: "),
         "{sentence}"
     );
     assert!(sentence.contains("5242880"), "{sentence}");

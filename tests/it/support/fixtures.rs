@@ -82,12 +82,12 @@ pub fn photo_12_megapixels() -> Vec<u8> {
         for x in 0..width {
             let hill = ((x * x / 9_000 + y * y / 7_000) % 200) as i32;
             let leaf = if (x / 37 + y / 53) % 3 == 0 { 30 } else { 0 };
-            let noise = (grain() - 128) / 7;
+            let noise = (grain() - 128) / 9;
             let channels = [hill + 40, 190 - hill / 2, (y * 160 / height) as i32 + 40];
             pixels.extend(channels.map(|value| (value + leaf + noise).clamp(0, 255) as u8));
         }
     }
-    jpeg_of(&pixels, width, height, 80)
+    jpeg_of(&pixels, width, height, 76)
 }
 
 /// A JPEG of one size and quality from RGB pixels, 4:2:0.
