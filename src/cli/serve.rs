@@ -1,5 +1,6 @@
 //! `pockitd serve`: open, bind, serve, drain, close.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const TIDY_EVERY: Duration = Duration::from_mins(1);
 pub(super) struct Arguments {
     /// Address and port to listen on (`http.listen`); port 0 takes any free one
     #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
+    listen: Option<SocketAddr>,
     /// Begin of the URLs in answers (`http.public_url`)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -29,15 +30,15 @@ pub(super) struct Arguments {
 impl Arguments {
     /// The keys that the flags stand for.
     pub(super) fn texts(&self) -> Vec<(String, String)> {
-        let listen = self.listen.as_ref().map(|value| ("http.listen", value));
+        let listen = self.listen.map(|value| ("http.listen", value.to_string()));
         let public_url = self
             .public_url
-            .as_ref()
+            .clone()
             .map(|value| ("http.public_url", value));
         listen
             .into_iter()
             .chain(public_url)
-            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .map(|(key, value)| (key.to_owned(), value))
             .collect()
     }
 }

@@ -4,9 +4,11 @@
 //! only content decides what a file is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use multer::{Constraints, Multipart, SizeLimit};
@@ -36,6 +38,8 @@ pub(super) struct Room {
     wait: Duration,
 }
 
+/// Longest boundary, in characters. Source: RFC 2046 §5.1.1.
+const BOUNDARY_CHARS_MAX: usize = 70;
 /// One unit of [`Room`], in bytes.
 const UNIT_BYTES: u64 = 1_024;
 
@@ -84,8 +88,17 @@ pub(super) async fn read(
     if media_type(headers) != "multipart/form-data" {
         return Err(Refusal::MediaType(content_type.to_owned()));
     }
-    let boundary = multer::parse_boundary(content_type)
-        .map_err(|_| Refusal::Multipart("Invalid boundary in multipart: None".to_owned()))?;
+    let boundary = multer::parse_boundary(content_type).unwrap_or_default();
+    if !(1..=BOUNDARY_CHARS_MAX).contains(&boundary.len()) {
+        let found = if boundary.is_empty() {
+            "None"
+        } else {
+            "too long"
+        };
+        return Err(Refusal::Multipart(format!(
+            "Invalid boundary in multipart: {found}"
+        )));
+    }
     let limit = config.upload_bytes_max;
     let body_max = limit.saturating_add(config.form_overhead_bytes_max);
     let announced = body.announced();
@@ -97,8 +110,22 @@ pub(super) async fn read(
     }
     let room = room.take(announced.unwrap_or(limit).min(limit)).await?;
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
-    let multipart = Multipart::with_constraints(body.into_stream(), boundary, constraints);
+    let received = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&received);
+    let counted = body.into_stream().inspect_ok(move |data| {
+        counter.fetch_add(length(data), Ordering::Relaxed);
+    });
+    let multipart = Multipart::with_constraints(counted, boundary, constraints);
     let (bytes, crop) = parts(multipart, config).await?;
+    // The parser takes preambles, part heads and fields of any size: the whole is bounded above, and the rest here.
+    let beside = received
+        .load(Ordering::Relaxed)
+        .saturating_sub(length(&bytes));
+    let beside_max = config.form_overhead_bytes_max;
+    if beside > beside_max {
+        let sentence = format!("{beside} bytes beside the file, the limit is {beside_max}");
+        return Err(Refusal::Multipart(sentence));
+    }
     Ok(Form {
         image: Bytes::from_owner(Held { bytes, _room: room }),
         crop,
@@ -186,4 +213,8 @@ fn refused(error: multer::Error, limit: u64) -> Refusal {
         }
         other => Refusal::Multipart(other.to_string()),
     }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
