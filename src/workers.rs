@@ -239,7 +239,7 @@ impl Pool {
                 match shared.start_one().await {
                     Ok(worker) => shared.put(worker),
                     Err(error) => {
-                        tracing::warn!(%error, "cannot start a decode worker ahead of need")
+                        tracing::warn!(%error, "cannot start a decode worker ahead of need");
                     }
                 }
             });

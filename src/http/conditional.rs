@@ -133,7 +133,9 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
             .collect();
-        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let modified = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_secs(1_000_000_000))
+            .unwrap();
         judge(
             &headers,
             &Validators {

@@ -112,10 +112,10 @@ pub(super) async fn read(
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
     let received = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&received);
-    let counted = body.into_stream().inspect_ok(move |data| {
+    let stream = body.into_stream().inspect_ok(move |data| {
         counter.fetch_add(length(data), Ordering::Relaxed);
     });
-    let multipart = Multipart::with_constraints(counted, boundary, constraints);
+    let multipart = Multipart::with_constraints(stream, boundary, constraints);
     let (bytes, crop) = parts(multipart, config).await?;
     // The parser takes preambles, part heads and fields of any size: the whole is bounded above, and the rest here.
     let beside = received

@@ -240,10 +240,10 @@ mod tests {
 
     use super::*;
 
-    fn with(name: hyper::header::HeaderName, values: &[&str]) -> HeaderMap {
+    fn with(name: &hyper::header::HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(&name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn bearer_token_is_read_as_simplejwt_reads_it() {
         let code = |values: &[&str]| {
-            bearer(&with(AUTHORIZATION, values))
+            bearer(&with(&AUTHORIZATION, values))
                 .map_err(|refusal| refusal.code())
                 .map(str::to_owned)
         };
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn host_is_one_and_harmless() {
-        let ok = |values: &[&str]| host(&with(HOST, values)).is_ok();
+        let ok = |values: &[&str]| host(&with(&HOST, values)).is_ok();
 
         assert!(ok(&["example.org"]) && ok(&["127.0.0.1:8080"]) && ok(&["[::1]:8080"]));
         assert!(
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn problem_json_is_sent_to_those_who_accept_it() {
-        let wants = |accept: &str| wants_problem(&with(ACCEPT, &[accept]));
+        let wants = |accept: &str| wants_problem(&with(&ACCEPT, &[accept]));
 
         assert!(
             wants("application/problem+json") && wants("text/html, Application/Problem+JSON;q=0.9")

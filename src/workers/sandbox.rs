@@ -185,6 +185,10 @@ fn rule(conditions: &[SeccompCondition]) -> Result<SeccompRule, String> {
     SeccompRule::new(conditions.to_vec()).map_err(told)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` wants"
+)]
 fn told(error: impl ToString) -> String {
     error.to_string()
 }

@@ -101,7 +101,7 @@ impl Request {
 
     /// As [`Request::send`]; a lost answer is a value.
     pub fn try_send(&self, address: SocketAddr) -> Result<Reply, Lost> {
-        let mut connection = Connection::open(address);
+        let mut connection = Connection::try_open(address)?;
         connection.write_beside(self.bytes(address));
         let reply = connection.answer(&self.method)?;
         strict::check(&self.method, &reply);
@@ -149,6 +149,8 @@ impl Reply {
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Lost {
+    /// Nobody listens.
+    Refused,
     /// The connection was closed in order, before the first byte of an answer.
     Closed,
     /// The connection was reset.
@@ -169,14 +171,19 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the server accepts");
+        Self::try_open(address).expect("the server accepts")
+    }
+
+    /// As [`Connection::open`]; a server that is gone is a value.
+    pub fn try_open(address: SocketAddr) -> Result<Self, Lost> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|_| Lost::Refused)?;
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
-        Self {
+        Ok(Self {
             stream,
             received: Vec::new(),
             deadline: DEADLINE,
-        }
+        })
     }
 
     /// Waits at most that long for answers.
