@@ -1,6 +1,6 @@
 //! Bytes on a socket to use cases and back: HTTP/1.1 on raw hyper. The only place that knows status codes.
 //!
-//! An answer is always one of ours: a refusal is a value ([`error::ApiError`]), never a dropped connection, as long as
+//! An answer is always one of ours: a refusal is a value (`error::ApiError`), never a dropped connection, as long as
 //! the client reads. Every read has a limit and a deadline; both come from `[http]` of the configuration.
 
 mod body;
