@@ -25,6 +25,8 @@ mod render;
 mod resize;
 mod shrink;
 mod silhouette;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

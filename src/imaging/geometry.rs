@@ -25,6 +25,14 @@ impl Size {
         u64::from(self.width).saturating_mul(u64::from(self.height))
     }
 
+    /// Half as large in both directions, rounded up.
+    pub(super) fn halved(self) -> Self {
+        Self {
+            width: self.width.div_ceil(2),
+            height: self.height.div_ceil(2),
+        }
+    }
+
     /// Width and height exchanged.
     pub(super) fn transposed(self) -> Self {
         Self {

@@ -1,12 +1,21 @@
 //! From luma and colour differences to red, green and blue.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "samples have 8 bits and weights less than 2 at 16 fractional bits: sums stay below 2²⁷"
-)]
+use std::num::Wrapping;
+
+use crate::imaging::geometry::Size;
 
 /// Fractional bits of the fixed-point weights.
-const FRACTION_BITS: u32 = 16;
+const FRACTION_BITS: usize = 16;
+
+/// One half with so many fractional bits.
+const HALF: Fixed = Wrapping(1 << (FRACTION_BITS - 1));
+
+/// The sample that stands for no colour difference.
+const NO_DIFFERENCE: Fixed = Wrapping(128);
+
+/// Numbers with or without [`FRACTION_BITS`]. Samples have 8 bits and weights are less than 4: nothing ever wraps, and
+/// nothing checks that for each pixel.
+type Fixed = Wrapping<i32>;
 
 /// Luma weights and range of a `YCbCr` encoding.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,7 +62,7 @@ impl Matrix {
 /// Joins three planes of the same size into RGB.
 pub(super) fn to_rgb(matrix: Matrix, planes: [&[u8]; 3]) -> Vec<u8> {
     let [luma, blue, red] = planes;
-    let mut rgb = vec![0; luma.len() * 3];
+    let mut rgb = vec![0; luma.len().saturating_mul(3)];
     let pixels = rgb.as_chunks_mut::<3>().0.iter_mut();
     let samples = luma.iter().zip(blue.iter().zip(red));
     match matrix {
@@ -65,21 +74,43 @@ pub(super) fn to_rgb(matrix: Matrix, planes: [&[u8]; 3]) -> Vec<u8> {
         Matrix::Weighted { .. } => {
             let weights = Weights::new(matrix);
             for (pixel, (luma, (blue, red))) in pixels.zip(samples) {
-                *pixel = weights.rgb(*luma, *blue, *red);
+                *pixel = weights.rgb(*luma, weights.differences(*blue, *red));
             }
         }
     }
     rgb
 }
 
+/// Joins luma of this size with colour differences of half the size into RGB.
+pub(super) fn coarse_to_rgb(matrix: Matrix, size: Size, planes: [&[u8]; 3]) -> Vec<u8> {
+    let index = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
+    let (width, coarse_width) = (index(size.width).max(1), index(size.halved().width).max(1));
+    let [luma, blue, red] = planes;
+    let mut rgb = vec![0; luma.len().saturating_mul(3)];
+    let weights = Weights::new(matrix);
+    // Each coarse row belongs to two rows.
+    let twice = |row| [row, row];
+    let coarse = blue
+        .chunks(coarse_width)
+        .zip(red.chunks(coarse_width))
+        .flat_map(twice);
+    let rows = rgb
+        .chunks_mut(width.saturating_mul(3))
+        .zip(luma.chunks(width));
+    for ((to, luma), (blue, red)) in rows.zip(coarse) {
+        weights.join_row(to, luma, blue, red);
+    }
+    rgb
+}
+
 /// What a step of luma or a colour difference does to each channel, with [`FRACTION_BITS`].
 struct Weights {
-    black: i32,
-    luma: i32,
-    red_of_red: i32,
-    green_of_blue: i32,
-    green_of_red: i32,
-    blue_of_blue: i32,
+    black: Fixed,
+    luma: Fixed,
+    red_of_red: Fixed,
+    green_of_blue: Fixed,
+    green_of_red: Fixed,
+    blue_of_blue: Fixed,
 }
 
 impl Weights {
@@ -101,7 +132,7 @@ impl Weights {
         let red_of_red = 2.0 * (1.0 - red) * difference;
         let blue_of_blue = 2.0 * (1.0 - blue) * difference;
         Self {
-            black,
+            black: Wrapping(black),
             luma: fixed(luma),
             red_of_red: fixed(red_of_red),
             green_of_blue: fixed(-blue_of_blue * blue / green),
@@ -110,17 +141,46 @@ impl Weights {
         }
     }
 
+    /// Joins a row of luma with colour differences for two pixels each.
+    fn join_row(&self, to: &mut [u8], luma: &[u8], blue: &[u8], red: &[u8]) {
+        let (to, last_to) = to.as_chunks_mut::<6>();
+        let (luma, last_luma) = luma.as_chunks::<2>();
+        let mut coarse = blue.iter().zip(red);
+        for ((to, [left, right]), (blue, red)) in to.iter_mut().zip(luma).zip(coarse.by_ref()) {
+            let differences = self.differences(*blue, *red);
+            let [red_left, green_left, blue_left] = self.rgb(*left, differences);
+            let [red_right, green_right, blue_right] = self.rgb(*right, differences);
+            *to = [
+                red_left,
+                green_left,
+                blue_left,
+                red_right,
+                green_right,
+                blue_right,
+            ];
+        }
+        // Rows of odd length end in half a pair.
+        let last = last_to.as_chunks_mut().0.iter_mut().zip(last_luma);
+        for ((to, luma), (blue, red)) in last.zip(blue.last().into_iter().zip(red.last())) {
+            *to = self.rgb(*luma, self.differences(*blue, *red));
+        }
+    }
+
+    /// What colour differences add to red, green and blue.
     #[inline]
-    fn rgb(&self, luma: u8, blue: u8, red: u8) -> [u8; 3] {
-        let half = 1 << (FRACTION_BITS - 1);
-        let luma = (i32::from(luma) - self.black) * self.luma + half;
-        let blue = i32::from(blue) - 128;
-        let red = i32::from(red) - 128;
+    fn differences(&self, blue: u8, red: u8) -> [Fixed; 3] {
+        let [blue, red] = [blue, red].map(|sample| Wrapping(i32::from(sample)) - NO_DIFFERENCE);
         [
-            sample(luma + self.red_of_red * red),
-            sample(luma + self.green_of_blue * blue + self.green_of_red * red),
-            sample(luma + self.blue_of_blue * blue),
+            self.red_of_red * red,
+            self.green_of_blue * blue + self.green_of_red * red,
+            self.blue_of_blue * blue,
         ]
+    }
+
+    #[inline]
+    fn rgb(&self, luma: u8, differences: [Fixed; 3]) -> [u8; 3] {
+        let luma = (Wrapping(i32::from(luma)) - self.black) * self.luma + HALF;
+        differences.map(|difference| sample(luma + difference))
     }
 }
 
@@ -129,8 +189,8 @@ impl Weights {
     clippy::cast_possible_truncation,
     reason = "there is no other conversion from a float; weights are below 4"
 )]
-fn fixed(weight: f32) -> i32 {
-    (weight * 65_536.0).round() as i32
+fn fixed(weight: f32) -> Fixed {
+    Wrapping((weight * 65_536.0).round() as i32)
 }
 
 #[inline]
@@ -139,8 +199,8 @@ fn fixed(weight: f32) -> i32 {
     clippy::cast_sign_loss,
     reason = "clamped to 8 bits just before"
 )]
-fn sample(fixed: i32) -> u8 {
-    (fixed >> FRACTION_BITS).clamp(0, 255) as u8
+fn sample(fixed: Fixed) -> u8 {
+    (fixed >> FRACTION_BITS).0.clamp(0, 255) as u8
 }
 
 #[cfg(test)]
@@ -157,6 +217,20 @@ mod tests {
         assert_eq!(one(Matrix::JFIF, [76, 85, 255]), [254, 0, 0]);
         assert_eq!(one(Matrix::JFIF, [150, 44, 21]), [0, 255, 1]);
         assert_eq!(one(Matrix::JFIF, [29, 255, 107]), [0, 0, 254]);
+    }
+
+    #[test]
+    fn coarse_differences_belong_to_two_by_two_pixels() {
+        let size = Size {
+            width: 3,
+            height: 2,
+        };
+        let planes: [&[u8]; 3] = [&[76, 76, 29, 76, 76, 29], &[85, 255], &[255, 107]];
+
+        let rgb = coarse_to_rgb(Matrix::JFIF, size, planes);
+
+        let row = [254, 0, 0, 254, 0, 0, 0, 0, 254];
+        assert_eq!(rgb, row.repeat(2));
     }
 
     #[test]

@@ -8,11 +8,13 @@ use crate::imaging::geometry::Size;
 use crate::imaging::luma::Matrix;
 use crate::imaging::profile::Profile;
 
-/// Eight-bit samples of a rectangle of the stored picture, row by row without gaps, channels interleaved.
+/// Eight-bit samples of a rectangle of the stored picture, row by row, channels interleaved.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Raster {
     /// Columns and rows of samples.
     pub size: Size,
+    /// Columns from one row to the next: those, and perhaps some that mean nothing.
+    pub stride: u32,
     /// Channels, 1 to 4.
     pub channels: u8,
     /// The samples.
@@ -38,6 +40,9 @@ impl Placement {
     };
 }
 
+/// Shortest part of a raster that is located, in samples.
+const SPAN_MIN: f64 = 1.0 / 1_024.0;
+
 impl Raster {
     /// Where a region of the stored picture lies in this raster, in samples; what lies outside is cut off.
     pub(super) fn locate(&self, region: Region) -> Region {
@@ -47,10 +52,21 @@ impl Raster {
         } = self.placement;
         let scale = |step: u32| f64::from(denominator) / f64::from(step);
         let span = |from: f64, length: f64, origin: u32, scale: f64, limit: u32| {
+            let limit = f64::from(limit);
             let begin = (from - f64::from(origin)) * scale;
-            let end = (begin + length * scale).min(f64::from(limit));
-            let begin = begin.clamp(0.0, end.max(0.0));
-            (begin, end - begin)
+            let end = (begin + length * scale).clamp(SPAN_MIN, limit);
+            let begin = begin.clamp(0.0, end - SPAN_MIN);
+            let length = end - begin;
+            // The sum may be rounded up, to just outside.
+            let is_outside = begin + length > limit;
+            (
+                begin,
+                if is_outside {
+                    length.next_down()
+                } else {
+                    length
+                },
+            )
         };
         let (x, width) = span(region.x, region.width, x, scale(width), self.size.width);
         let (y, height) = span(region.y, region.height, y, scale(height), self.size.height);
@@ -146,6 +162,7 @@ mod tests {
                 width: 10,
                 height: 10,
             },
+            stride: 10,
             channels: 1,
             samples: vec![0; 100],
             placement: Placement {
@@ -170,5 +187,31 @@ mod tests {
                 height: 8.0
             }
         );
+    }
+
+    #[test]
+    fn raster_located_at_its_edge_stays_inside() {
+        for (origin, step) in [(0, (8, 8, 3)), (7, (16, 8, 7)), (100, (3, 3, 1))] {
+            let raster = Raster {
+                size: Size::square(11),
+                stride: 11,
+                channels: 1,
+                samples: vec![0; 121],
+                placement: Placement {
+                    origin: (origin, origin),
+                    step,
+                },
+            };
+            for x in 0..300 {
+                let found = raster.locate(Region {
+                    x: f64::from(x) / 3.0,
+                    y: 0.0,
+                    width: 1.0,
+                    height: 1e6,
+                });
+                assert!(found.x >= 0.0 && found.width > 0.0 && found.height > 0.0);
+                assert!(found.x + found.width <= 11.0 && found.y + found.height <= 11.0);
+            }
+        }
     }
 }

@@ -175,6 +175,7 @@ impl Shrink {
         };
         Raster {
             size: self.cells,
+            stride: self.cells.width,
             channels: u8::try_from(self.channels).unwrap_or(u8::MAX),
             samples,
             placement: Placement {

@@ -1,8 +1,8 @@
 //! libheif's view of a file: parsing within limits, the primary image, its transformations.
 //!
 //! This file, `handle` and `picture` are the only ones that call libheif and the only unsafe code of this layer: values that
-//! free themselves, slices that know their length. They use libheif-sys and not libheif-rs, which gives no access to single
-//! tiles, nor to the pointers underneath.
+//! free themselves, slices that know their length. libheif-rs keeps the library initialised; the rest goes through
+//! libheif-sys, because libheif-rs gives no access to single tiles, nor to the pointers underneath.
 //!
 //! Invariants: a [`Context`] borrows the file, which libheif reads without a copy; handles and pictures are counted
 //! references and may outlive what they came from; every pointer kept is not null.
@@ -16,7 +16,9 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr;
 use std::ptr::NonNull;
+use std::sync::LazyLock;
 
+use libheif_rs::LibHeif;
 use libheif_sys as sys;
 
 use crate::imaging::heif::handle::Handle;
@@ -29,6 +31,9 @@ const MEMORY_BYTES_MAX: u64 = 256 * 1_024 * 1_024;
 
 /// Most brands, extents of an item, members of a group, and further counts that photos keep in single digits.
 const SMALL_COUNT_MAX: u32 = 100;
+
+/// The library, initialised once for the life of the process and not anew for every file.
+static LIBRARY: LazyLock<LibHeif> = LazyLock::new(LibHeif::new);
 
 /// What libheif said was wrong.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,7 @@ impl<'a> Context<'a> {
         pixels_max: u64,
         profile_bytes_max: u32,
     ) -> Result<Self, Refusal> {
+        LazyLock::force(&LIBRARY);
         // SAFETY: takes nothing; the result is checked.
         let context = Self {
             pointer: present(unsafe { sys::heif_context_alloc() })?,

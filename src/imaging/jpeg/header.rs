@@ -7,6 +7,7 @@ use crate::imaging::bytes::Bytes;
 use crate::imaging::exif;
 use crate::imaging::geometry::Orientation;
 use crate::imaging::geometry::Size;
+use crate::imaging::jpeg::segments::End;
 use crate::imaging::jpeg::segments::Segment;
 use crate::imaging::jpeg::segments::Segments;
 use crate::imaging::profile::PROFILE_BYTES_MAX;
@@ -17,6 +18,9 @@ const EXIF: &[u8] = b"Exif\0\0";
 
 /// Beginning of an APP2 segment with a piece of an ICC profile. Source: ICC.1, annex B.4.
 const ICC: &[u8] = b"ICC_PROFILE\0";
+
+/// Beginning of an APP0 segment of JFIF. Source: ITU-T T.871, 10.1.
+const JFIF: &[u8] = b"JFIF\0";
 
 /// Beginning of an APP14 segment of Adobe's. Source: Adobe technical note 5116, 18.
 const ADOBE: &[u8] = b"Adobe";
@@ -29,8 +33,10 @@ const EOI: &[u8] = b"\xFF\xD9";
 pub(in crate::imaging) struct Header {
     /// Size of the stored picture.
     pub size: Size,
-    /// Whether there is an Adobe segment, which turns CMYK around: 255 is no ink.
-    pub adobe: bool,
+    /// What an Adobe segment says of the colour transform, if there is one. Its presence turns CMYK around: 255 is no ink.
+    pub adobe_transform: Option<u8>,
+    /// Whether there is a JFIF segment, which means luma and colour differences.
+    pub is_jfif: bool,
     /// Which way up the picture is.
     pub orientation: Orientation,
     /// What the colours mean.
@@ -52,7 +58,7 @@ impl Header {
         for Segment { marker, data } in segments.by_ref() {
             found.read(marker, data)?;
         }
-        if segments.scans().is_none() {
+        if !matches!(segments.end(), End::Scan(_)) {
             return Err(damaged("no scan"));
         }
         found.has_metadata |= !file.ends_with(EOI);
@@ -71,7 +77,8 @@ struct Found<'a> {
     exif: Option<&'a [u8]>,
     /// Pieces of the profile, and their numbers.
     icc: Vec<(u8, &'a [u8])>,
-    adobe: bool,
+    adobe_transform: Option<u8>,
+    is_jfif: bool,
     has_metadata: bool,
 }
 
@@ -93,7 +100,10 @@ impl<'a> Found<'a> {
                     self.icc.push((*number, piece));
                 }
             }
-            0xEE if segment.starts_with(ADOBE) && segment.len() >= 12 => self.adobe = true,
+            0xE0 if segment.starts_with(JFIF) => self.is_jfif = true,
+            0xEE if segment.starts_with(ADOBE) && segment.len() >= 12 => {
+                self.adobe_transform = segment.get(11).copied();
+            }
             // Everything else of applications but JFIF's own, and comments.
             0xE1..=0xEF | 0xFE => self.has_metadata = true,
             _ => {}
@@ -147,7 +157,8 @@ impl<'a> Found<'a> {
         let orientation = self.exif.and_then(exif::orientation).unwrap_or(1);
         Ok(Header {
             size,
-            adobe: self.adobe,
+            adobe_transform: self.adobe_transform,
+            is_jfif: self.is_jfif,
             orientation: Orientation::from_exif(orientation),
             profile,
             has_metadata: self.has_metadata,

@@ -1,4 +1,4 @@
-//! The marker segments of a JPEG file that come before its first scan.
+//! The marker segments of a JPEG file, which stand before and between its scans.
 
 use crate::imaging::bytes::Bytes;
 
@@ -17,41 +17,54 @@ pub(super) struct Segment<'a> {
     pub data: &'a [u8],
 }
 
-/// Walks from segment to segment; ends before the first scan.
+/// Where a walk has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End<'a> {
+    /// At a scan: its header and everything after it, to the end of the file.
+    Scan(&'a [u8]),
+    /// At the end of the image.
+    Image,
+    /// In the middle of something.
+    Cut,
+}
+
+/// Walks from segment to segment; ends before the next scan.
 #[derive(Clone, Debug)]
 pub(super) struct Segments<'a> {
     bytes: Bytes<'a>,
-    scans: Option<&'a [u8]>,
+    end: End<'a>,
 }
 
 impl<'a> Segments<'a> {
-    /// The segments of a file.
+    /// The segments at the beginning of a file.
     pub(super) fn new(file: &'a [u8]) -> Self {
+        Self::between_scans(file.get(2..).unwrap_or_default())
+    }
+
+    /// The segments from anywhere but the middle of a scan's data on.
+    pub(super) const fn between_scans(rest: &'a [u8]) -> Self {
         Self {
-            bytes: Bytes::new(file.get(2..).unwrap_or_default()),
-            scans: None,
+            bytes: Bytes::new(rest),
+            end: End::Cut,
         }
     }
 
-    /// Everything from the first scan's header (what follows its marker) to the end of the file. `None` unless the walk has
-    /// come there.
-    pub(super) const fn scans(&self) -> Option<&'a [u8]> {
-        self.scans
+    /// Where the walk has ended, after it has.
+    pub(super) const fn end(&self) -> End<'a> {
+        self.end
     }
-}
 
-impl<'a> Iterator for Segments<'a> {
-    type Item = Segment<'a>;
-
-    fn next(&mut self) -> Option<Segment<'a>> {
+    fn next_segment(&mut self) -> Option<Segment<'a>> {
         loop {
             match next_marker(&mut self.bytes)? {
                 // Markers without a segment: TEM, RSTn and a second SOI.
                 0x01 | 0xD0..=SOI => {}
-                // The end without a scan.
-                0xD9 => return None,
+                0xD9 => {
+                    self.end = End::Image;
+                    return None;
+                }
                 SOS => {
-                    self.scans = Some(self.bytes.rest());
+                    self.end = End::Scan(self.bytes.rest());
                     return None;
                 }
                 marker => {
@@ -61,6 +74,14 @@ impl<'a> Iterator for Segments<'a> {
                 }
             }
         }
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Segment<'a>;
+
+    fn next(&mut self) -> Option<Segment<'a>> {
+        self.next_segment()
     }
 }
 
@@ -92,8 +113,11 @@ pub(super) fn without_metadata(file: &[u8]) -> Option<Vec<u8>> {
             copy.extend(data);
         }
     }
+    let End::Scan(scans) = segments.end() else {
+        return None;
+    };
     copy.extend([0xFF, SOS]);
-    copy.extend(segments.scans()?);
+    copy.extend(scans);
     Some(copy)
 }
 
@@ -122,7 +146,7 @@ mod tests {
                 }
             ]
         );
-        assert_eq!(segments.scans(), Some(&b"rest"[..]));
+        assert_eq!(segments.end(), End::Scan(b"rest"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::imaging::Damage;
 use crate::imaging::Error;
 use crate::imaging::geometry::Size;
 use crate::imaging::jpeg::Header;
+use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::eighths;
 use crate::imaging::jpeg::segments;
 use crate::imaging::luma::Matrix;
@@ -23,9 +24,6 @@ use crate::imaging::raster::Pixels;
 use crate::imaging::raster::Placement;
 use crate::imaging::raster::Raster;
 use crate::imaging::raster::Request;
-
-/// Most scans of a progressive file. Encoders write about ten; each costs a pass over the picture.
-const SCANS_MAX: u32 = 100;
 
 /// Complaints of libjpeg's about files that show as they should. Source: `jerror.h`.
 const HARMLESS: [&str; 4] = [
@@ -62,7 +60,8 @@ impl Turbo {
         // libjpeg never sees the metadata, nor complains about it.
         let file = segments::without_metadata(file);
         let file = file.ok_or_else(|| malformed(Damage("no scan").into()))?;
-        let pixels = decode(&mut handle, &file, header, eighths(request)).map_err(malformed)?;
+        let pixels =
+            decode(&mut handle, &file, header, eighths(request.reduction())).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
@@ -88,7 +87,7 @@ fn decode(handle: &mut Decompressor, file: &[u8], header: &Header, eighths: u8) 
         (Colorspace::Gray, _) => interleaved(handle, PixelFormat::GRAY, Model::Gray),
         (Colorspace::CMYK | Colorspace::YCCK, _) => {
             let mut raster = decode_interleaved(handle, file, scaled, PixelFormat::CMYK, eighths)?;
-            if header.adobe {
+            if header.adobe_transform.is_some() {
                 raster.samples.iter_mut().for_each(|ink| *ink ^= 0xFF);
             }
             Ok(Pixels::Interleaved(Model::Cmyk, raster))
@@ -117,8 +116,10 @@ fn decode_interleaved(
         format,
     };
     tolerate(handle.decompress(file, image), file)?;
+    let size = size(scaled.width, scaled.height)?;
     Ok(Raster {
-        size: size(scaled.width, scaled.height)?,
+        size,
+        stride: size.width,
         channels: u8::try_from(format.size())?,
         samples,
         placement: placement(eighths, (1, 1)),
@@ -153,6 +154,7 @@ fn decode_planar(
         let next = rest.split_off(rest.len().min(width.saturating_mul(height)));
         Outcome::Ok(Raster {
             size,
+            stride: size.width,
             channels: 1,
             samples: std::mem::replace(&mut rest, next),
             placement: placement(eighths, step),

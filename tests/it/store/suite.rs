@@ -2,11 +2,6 @@
 
 mod together;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use pockitd::domain::picture::Picture;
 use pockitd::domain::picture::Rendition;
 use pockitd::storage::Counts;

@@ -1,6 +1,6 @@
 //! Looks into a JPEG: which segments it has, and which colours where.
 
-use turbojpeg::PixelFormat;
+use image::ImageFormat;
 
 /// A decoded picture.
 #[derive(Clone, Debug)]
@@ -11,13 +11,15 @@ pub struct Pixels {
 }
 
 impl Pixels {
+    /// By another decoder than the one that belongs to the server's encoder.
     pub fn decode(jpeg: &[u8]) -> Self {
-        let image = turbojpeg::decompress(jpeg, PixelFormat::RGB).expect("a JPEG that decodes");
-        assert_eq!(image.pitch, image.width * 3);
+        let image = image::load_from_memory_with_format(jpeg, ImageFormat::Jpeg)
+            .expect("a JPEG that decodes");
+        let image = image.into_rgb8();
         Self {
-            width: image.width,
-            height: image.height,
-            rgb: image.pixels,
+            width: image.width() as usize,
+            height: image.height() as usize,
+            rgb: image.into_raw(),
         }
     }
 

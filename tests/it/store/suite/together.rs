@@ -1,6 +1,21 @@
 //! What every [`Store`] does when it is reopened, abandoned, or used by many at once.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pockitd::domain::picture::Picture;
+use pockitd::storage::Counts;
+
+use super::create;
+use super::is_gone;
+use super::is_shown;
+use super::is_whole_or_gone;
+use crate::store::Place;
+use crate::store::at;
+use crate::store::user;
+use crate::store::usual_picture;
 
 pub(in crate::store) async fn acknowledged_writes_are_there_after_reopening(place: &impl Place) {
     let (old, old_renditions) = usual_picture(1);

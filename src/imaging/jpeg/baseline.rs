@@ -1,0 +1,304 @@
+//! Baseline and extended sequential scans: from Huffman codes straight to scaled samples.
+//!
+//! The coefficients of one block are all that is ever held. Those that the scale cannot show are passed over several at a
+//! time; blocks outside the window are passed over altogether, except for their DC difference, on which the next one
+//! builds; and nothing is read below the window.
+
+use std::rc::Rc;
+
+use crate::imaging::geometry::Size;
+use crate::imaging::jpeg::Declined;
+use crate::imaging::jpeg::bits::Bits;
+use crate::imaging::jpeg::bits::REFILLED;
+use crate::imaging::jpeg::huffman::Symbol;
+use crate::imaging::jpeg::huffman::Table;
+use crate::imaging::jpeg::lookahead::AcTable;
+use crate::imaging::jpeg::lookahead::LEAD_LAST;
+use crate::imaging::jpeg::lookahead::LOOKAHEAD_BITS;
+use crate::imaging::jpeg::lookahead::LeadEnd;
+use crate::imaging::jpeg::planes::Plane;
+use crate::imaging::jpeg::planes::Scale;
+use crate::imaging::jpeg::planes::Window;
+use crate::imaging::jpeg::scan::Restarts;
+use crate::imaging::jpeg::scan::ScanData;
+
+/// Last coefficient of a block.
+const LAST: u32 = 63;
+
+/// Bits that passing over symbols needs: those of the longest one, 16 of its code and 10 of its number. After a DC
+/// coefficient, of 27 at most, there are still so many.
+const PASS_BITS: u32 = 26;
+
+const _: () = assert!(REFILLED - 27 >= PASS_BITS, "one refill is enough for both");
+
+/// Place of each coefficient of the zigzag order in a block of eight columns.
+/// Source: ITU-T T.81, figure 5.
+pub(super) const ZIGZAG: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20,
+    13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59,
+    52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+];
+
+/// The same in a block of the lowest four columns and rows; 255: not among them.
+pub(super) const HALF_PLACES: [u8; 25] = [
+    0, 1, 4, 8, 5, 2, 3, 6, 9, 12, 255, 13, 10, 7, 255, 255, 255, 11, 14, 255, 255, 255, 255, 255,
+    15,
+];
+
+/// One component of a scan: its tables, its running DC value, and where its samples go.
+pub(super) struct Channel<'p> {
+    /// Table of DC differences.
+    pub dc: Rc<Table>,
+    /// Tables of AC coefficients.
+    pub ac: Rc<AcTable>,
+    /// Quantization steps in zigzag order.
+    pub steps: [i32; 64],
+    /// Blocks across and down in a unit of the scan.
+    pub blocks: (u32, u32),
+    /// Where the samples go.
+    pub plane: &'p mut Plane,
+    /// The DC value of the last block.
+    pub last_dc: i32,
+}
+
+/// The units of a scan: MCUs, or blocks if it has a single component.
+pub(super) struct Units {
+    /// All of them.
+    pub count: Size,
+    /// Those that are shown.
+    pub window: Window,
+}
+
+/// Decodes a scan.
+///
+/// # Errors
+///
+/// [`Declined`] for damaged data.
+pub(super) fn decode(
+    data: &ScanData,
+    restart_interval: u32,
+    units: &Units,
+    channels: &mut [Channel<'_>],
+) -> Result<(), Declined> {
+    let (mut restarts, mut bits) = Restarts::begin(data, restart_interval)?;
+    for row in 0..units.window.rows.end.min(units.count.height) {
+        let is_row_shown = units.window.rows.contains(&row);
+        for column in 0..units.count.width {
+            if restarts.next(&mut bits)? {
+                for channel in channels.iter_mut() {
+                    channel.last_dc = 0;
+                }
+            }
+            let is_shown = is_row_shown && units.window.columns.contains(&column);
+            for channel in channels.iter_mut() {
+                channel.decode_unit(&mut bits, is_shown.then_some((column, row)));
+            }
+        }
+        if !bits.is_sound() {
+            return Err(Declined("damaged data"));
+        }
+    }
+    Ok(())
+}
+
+impl Channel<'_> {
+    #[inline]
+    fn decode_unit(&mut self, bits: &mut Bits<'_>, shown: Option<(u32, u32)>) {
+        let (across, down) = self.blocks;
+        for y in 0..down {
+            for x in 0..across {
+                if let Some((column, row)) = shown {
+                    let column = column.wrapping_mul(across).wrapping_add(x);
+                    let row = row.wrapping_mul(down).wrapping_add(y);
+                    let start = self.plane.start_of(column, row);
+                    self.decode_block(bits, start);
+                } else {
+                    self.decode_dc(bits);
+                    pass_over(bits, &self.ac, 1);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn decode_block(&mut self, bits: &mut Bits<'_>, start: usize) {
+        let lowest = self.decode_dc(bits);
+        match self.plane.scale {
+            Scale::Eighth => {
+                pass_over(bits, &self.ac, 1);
+                self.plane.put_eighth(start, lowest);
+            }
+            Scale::Quarter => {
+                let coefficients = self.decode_lead(bits, lowest);
+                self.plane.put_quarter(start, coefficients);
+            }
+            Scale::Half => {
+                let mut coefficients = [0; 16];
+                if self.decode_lowest(bits, &HALF_PLACES, &mut coefficients) {
+                    coefficients[0] = lowest;
+                    self.plane.put_half(start, &coefficients);
+                } else {
+                    self.plane.put_flat::<4>(start, lowest);
+                }
+            }
+            Scale::Full => {
+                let mut coefficients = [0; 64];
+                if self.decode_lowest(bits, &ZIGZAG, &mut coefficients) {
+                    coefficients[0] = lowest;
+                    self.plane.put_full(start, &coefficients);
+                } else {
+                    self.plane.put_flat::<8>(start, lowest);
+                }
+            }
+        }
+    }
+
+    /// The DC coefficient, dequantized. Leaves [`PASS_BITS`] valid.
+    #[inline]
+    fn decode_dc(&mut self, bits: &mut Bits<'_>) -> i32 {
+        bits.refill();
+        let symbol = bits.symbol(&self.dc);
+        self.last_dc = self.last_dc.wrapping_add(bits.number_of(symbol));
+        bits.drop(symbol.bits());
+        self.last_dc.wrapping_mul(self.steps[0])
+    }
+
+    /// The four coefficients that two by two samples need, dequantized.
+    #[inline]
+    fn decode_lead(&self, bits: &mut Bits<'_>, lowest: i32) -> [i32; 4] {
+        let lead = self.ac.lead(bits.peek::<LOOKAHEAD_BITS>());
+        bits.drop(lead.bits());
+        let mut lowest_three = lead.coefficients();
+        match lead.end() {
+            LeadEnd::Block => {}
+            LeadEnd::Higher => {
+                bits.refill();
+                pass_over(bits, &self.ac, lead.next());
+            }
+            LeadEnd::Open => {
+                self.decode_rest_of_lead(bits, lead.next(), &mut lowest_three);
+            }
+        }
+        let [across, down, both] = lowest_three;
+        [
+            lowest,
+            across.wrapping_mul(self.steps[1]),
+            down.wrapping_mul(self.steps[2]),
+            both.wrapping_mul(self.steps[4]),
+        ]
+    }
+
+    /// The same symbol by symbol, from a place on.
+    fn decode_rest_of_lead(&self, bits: &mut Bits<'_>, mut place: u32, found: &mut [i32; 3]) {
+        let [across, down, both] = found;
+        loop {
+            bits.refill();
+            let symbol = bits.symbol(&self.ac.single);
+            let number = bits.number_of(symbol);
+            bits.drop(symbol.bits());
+            if is_end(bits, symbol) {
+                return;
+            }
+            place = place.wrapping_add(symbol.run());
+            match place {
+                1 => *across = number,
+                2 => *down = number,
+                LEAD_LAST => *both = number,
+                _ => {}
+            }
+            place = place.wrapping_add(1);
+            if place > LEAD_LAST {
+                bits.refill();
+                pass_over(bits, &self.ac, place);
+                return;
+            }
+        }
+    }
+
+    /// Dequantizes the AC coefficients that have a place, and passes over the others. Tells whether there were any.
+    #[inline]
+    fn decode_lowest<const N: usize>(
+        &self,
+        bits: &mut Bits<'_>,
+        places: &[u8],
+        coefficients: &mut [i32; N],
+    ) -> bool {
+        let mut nth = 1_usize;
+        let mut is_flat = true;
+        while nth < places.len() {
+            bits.refill();
+            let symbol = bits.symbol(&self.ac.single);
+            let number = bits.number_of(symbol);
+            bits.drop(symbol.bits());
+            if is_end(bits, symbol) {
+                return !is_flat;
+            }
+            nth = nth.wrapping_add(index(symbol.run()));
+            if let (Some(place), Some(step)) = (places.get(nth), self.steps.get(nth))
+                && let Some(coefficient) = coefficients.get_mut(usize::from(*place))
+                && number != 0
+            {
+                *coefficient = number.wrapping_mul(*step);
+                is_flat = false;
+            }
+            nth = nth.wrapping_add(1);
+        }
+        bits.refill();
+        pass_over(bits, &self.ac, u32::try_from(nth).unwrap_or(u32::MAX));
+        !is_flat
+    }
+}
+
+/// Passes over the symbols of a block from a place in the zigzag order on. Needs [`PASS_BITS`] valid bits.
+#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
+#[inline(always)]
+fn pass_over(bits: &mut Bits<'_>, table: &AcTable, mut place: u32) {
+    while place <= LAST {
+        if pass_some(bits, table, &mut place) {
+            return;
+        }
+        bits.refill();
+        if place <= LAST && pass_some(bits, table, &mut place) {
+            return;
+        }
+    }
+    if place > LAST.wrapping_add(1) {
+        bits.note_damage();
+    }
+}
+
+/// Passes over as many symbols as the table knows at once, or else over one. Tells whether the block is at its end.
+#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
+#[inline(always)]
+fn pass_some(bits: &mut Bits<'_>, table: &AcTable, place: &mut u32) -> bool {
+    let skip = table.skip(bits.peek::<LOOKAHEAD_BITS>());
+    let next = place.wrapping_add(skip.passed());
+    if skip.bits() != 0 && next <= LAST {
+        bits.drop(skip.bits());
+        *place = next;
+        return skip.ends_block();
+    }
+    // The code is too long, or some of the symbols may belong to the next block.
+    let symbol = bits.symbol(&table.single);
+    bits.drop(symbol.bits());
+    *place = place.wrapping_add(symbol.run()).wrapping_add(1);
+    is_end(bits, symbol)
+}
+
+/// Whether a symbol ends the block. Those that only progressive files have are damage.
+#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
+#[inline(always)]
+fn is_end(bits: &mut Bits<'_>, symbol: Symbol) -> bool {
+    if !symbol.is_without_number() || symbol.is_sixteen_zeros() {
+        return false;
+    }
+    if symbol.run() != 0 {
+        bits.note_damage();
+    }
+    true
+}
+
+#[inline]
+fn index(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

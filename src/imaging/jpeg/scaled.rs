@@ -1,0 +1,290 @@
+//! Our own decoder: baseline and progressive files of luma and colour differences, or luma alone, straight to the scale
+//! that is needed.
+//!
+//! It decodes what is sound beyond doubt and declines everything else; there is always libjpeg-turbo.
+
+use std::rc::Rc;
+
+use crate::imaging::bytes::Bytes;
+use crate::imaging::jpeg::Declined;
+use crate::imaging::jpeg::Header;
+use crate::imaging::jpeg::SCANS_MAX;
+use crate::imaging::jpeg::baseline;
+use crate::imaging::jpeg::baseline::Channel;
+use crate::imaging::jpeg::baseline::Units;
+use crate::imaging::jpeg::eighths;
+use crate::imaging::jpeg::frame::Component;
+use crate::imaging::jpeg::frame::Frame;
+use crate::imaging::jpeg::huffman::Class;
+use crate::imaging::jpeg::huffman::Definition;
+use crate::imaging::jpeg::huffman::Table;
+use crate::imaging::jpeg::lookahead::AcTable;
+use crate::imaging::jpeg::planes::Plane;
+use crate::imaging::jpeg::planes::Scale;
+use crate::imaging::jpeg::planes::Window;
+use crate::imaging::jpeg::progressive;
+use crate::imaging::jpeg::scan;
+use crate::imaging::jpeg::scan::ScanComponent;
+use crate::imaging::jpeg::scan::ScanData;
+use crate::imaging::jpeg::scan::ScanHeader;
+use crate::imaging::jpeg::segments::End;
+use crate::imaging::jpeg::segments::Segments;
+use crate::imaging::jpeg::tables::Tables;
+use crate::imaging::luma::Matrix;
+use crate::imaging::raster::Decoded;
+use crate::imaging::raster::Model;
+use crate::imaging::raster::Pixels;
+use crate::imaging::raster::Raster;
+use crate::imaging::raster::Request;
+
+/// The decoder. Keeps its memory for the next picture.
+#[derive(Debug, Default)]
+pub(in crate::imaging) struct Scaled {
+    data: ScanData,
+}
+
+/// A scan, not yet decoded.
+pub(super) struct Scan<'a> {
+    /// What is in it.
+    pub header: ScanHeader,
+    /// All tables as they are defined at this point of the file.
+    pub tables: Tables,
+    /// Its data, as it stands in the file.
+    pub data: &'a [u8],
+}
+
+/// The frame and the scans of a file.
+struct Image<'a> {
+    frame: Frame,
+    scans: Vec<Scan<'a>>,
+}
+
+impl Scaled {
+    /// Decodes what the request shows.
+    ///
+    /// # Errors
+    ///
+    /// [`Declined`], if another decoder should try.
+    pub(in crate::imaging) fn decode(
+        &mut self,
+        file: &[u8],
+        header: &Header,
+        request: &Request,
+    ) -> Result<Decoded, Declined> {
+        let image = Image::read(file)?;
+        let frame = &image.frame;
+        if !is_luma_first(header, frame) {
+            return Err(Declined("RGB"));
+        }
+        let window = Window::new(frame, request);
+        let scaled = frame.components.iter().map(|component| {
+            let scale = scale(component, frame, request);
+            Plane::new(component, &window, scale)
+        });
+        let mut planes: Vec<Plane> = scaled.collect();
+        if frame.is_progressive {
+            progressive::decode(frame, &image.scans, &window, &mut planes, &mut self.data)?;
+        } else {
+            self.decode_sequential(&image, &window, &mut planes)?;
+        }
+        Ok(Decoded {
+            pixels: pixels(planes, frame)?,
+            profile: header.profile.clone(),
+            deep: false,
+        })
+    }
+
+    fn decode_sequential(
+        &mut self,
+        image: &Image<'_>,
+        window: &Window,
+        planes: &mut [Plane],
+    ) -> Result<(), Declined> {
+        let mut left: Vec<Option<&mut Plane>> = planes.iter_mut().map(Some).collect();
+        for scan in &image.scans {
+            let (units, mut channels) = channels(&image.frame, scan, window, &mut left)?;
+            self.data
+                .read(scan.data)
+                .ok_or(Declined("restart markers out of order"))?;
+            let interval = scan.tables.restart_interval;
+            baseline::decode(&self.data, interval, &units, &mut channels)?;
+        }
+        if left.iter().any(Option::is_some) {
+            return Err(Declined("a component without a scan"));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Image<'a> {
+    /// Reads all that is not data of scans.
+    fn read(file: &'a [u8]) -> Result<Self, Declined> {
+        let mut tables = Tables::default();
+        let mut frame = None;
+        let mut scans = Vec::new();
+        let mut segments = Segments::new(file);
+        for _ in 0..=SCANS_MAX {
+            for segment in segments.by_ref() {
+                match segment.marker {
+                    // DHT, JPG and DAC share the range of the frames.
+                    0xC0..=0xCF if !matches!(segment.marker, 0xC4 | 0xC8 | 0xCC) => {
+                        if frame.is_some() {
+                            return Err(Declined("two frames"));
+                        }
+                        frame = Some(Frame::read(segment.marker, segment.data)?);
+                    }
+                    marker => tables.read(marker, segment.data)?,
+                }
+            }
+            let rest = match segments.end() {
+                End::Scan(rest) => rest,
+                End::Image => {
+                    let frame = frame.ok_or(Declined("no frame"))?;
+                    return Ok(Self { frame, scans });
+                }
+                End::Cut => return Err(Declined("no end of image")),
+            };
+            let frame = frame.as_ref().ok_or(Declined("a scan without a frame"))?;
+            let mut bytes = Bytes::new(rest);
+            let header = ScanHeader::read(&mut bytes, frame)?;
+            let (data, rest) = scan::split_at_end(bytes.rest()).ok_or(Declined("no end"))?;
+            scans.push(Scan {
+                header,
+                tables: tables.clone(),
+                data,
+            });
+            segments = Segments::between_scans(rest);
+        }
+        Err(Declined("too many scans"))
+    }
+}
+
+/// Whether the components are luma and colour differences, by the rules of libjpeg (`jdapimin.c`).
+fn is_luma_first(header: &Header, frame: &Frame) -> bool {
+    let ids: Vec<u8> = frame
+        .components
+        .iter()
+        .map(|component| component.id)
+        .collect();
+    match (ids.as_slice(), header.is_jfif, header.adobe_transform) {
+        ([_], ..) | (_, true, _) | (_, false, Some(1)) => true,
+        (_, false, Some(_)) => false,
+        (ids, false, None) => ids != b"RGB",
+    }
+}
+
+/// The scale of a component. Colour differences are encoded at half the size of luma in the end, and need no more.
+fn scale(component: &Component, frame: &Frame, request: &Request) -> Scale {
+    let (luma_across, luma_down) = frame.mcu_blocks();
+    let is_luma = frame.components.first() == Some(component);
+    let needed = if is_luma { 1.0 } else { 0.5 };
+    let reduction = |length: f64, target: u32, luma: u32, own: u32| {
+        length * f64::from(own) / f64::from(luma) / (f64::from(target) * needed)
+    };
+    let Request { source, target } = request;
+    let across = reduction(source.width, target.width, luma_across, component.across);
+    let down = reduction(source.height, target.height, luma_down, component.down);
+    Scale::from_eighths(eighths(across.min(down)))
+}
+
+/// The units of a sequential scan, and its components with their tables. Takes their planes: each is filled once.
+fn channels<'p>(
+    frame: &Frame,
+    scan: &Scan<'_>,
+    window: &Window,
+    planes: &mut [Option<&'p mut Plane>],
+) -> Result<(Units, Vec<Channel<'p>>), Declined> {
+    let mut shared = SharedTables::default();
+    let mut channels = Vec::new();
+    for component in &scan.header.components {
+        let (dc, ac) = shared.tables(&scan.tables, component)?;
+        let ScanComponent { nth, .. } = *component;
+        let plane = planes.get_mut(nth).and_then(Option::take);
+        let component = frame
+            .components
+            .get(nth)
+            .ok_or(Declined("no such component"))?;
+        channels.push(Channel {
+            dc,
+            ac,
+            steps: steps(&scan.tables, component)?,
+            blocks: (component.across, component.down),
+            plane: plane.ok_or(Declined("a component with two scans"))?,
+            last_dc: 0,
+        });
+    }
+    let (count, window) = match (scan.header.components.as_slice(), channels.as_mut_slice()) {
+        ([only], [channel]) => {
+            // Not interleaved: the units are single blocks.
+            channel.blocks = (1, 1);
+            let component = frame
+                .components
+                .get(only.nth)
+                .ok_or(Declined("no such component"))?;
+            (frame.own_blocks(component), window.blocks(component))
+        }
+        (all, _) if all.len() == frame.components.len() => (frame.mcus(), window.clone()),
+        _ => return Err(Declined("a scan of two components of three")),
+    };
+    Ok((Units { count, window }, channels))
+}
+
+/// The quantization steps of a component.
+pub(super) fn steps(tables: &Tables, component: &Component) -> Result<[i32; 64], Declined> {
+    let place = usize::from(component.quantization);
+    let steps = tables.quantization.get(place).and_then(Option::as_deref);
+    Ok(steps
+        .ok_or(Declined("no quantization table"))?
+        .map(i32::from))
+}
+
+/// Huffman tables that have been arranged: colour differences use the same ones.
+#[derive(Default)]
+struct SharedTables {
+    dc: Vec<(Rc<Definition>, Rc<Table>)>,
+    ac: Vec<(Rc<Definition>, Rc<AcTable>)>,
+}
+
+impl SharedTables {
+    fn tables(
+        &mut self,
+        tables: &Tables,
+        component: &ScanComponent,
+    ) -> Result<(Rc<Table>, Rc<AcTable>), Declined> {
+        let missing = Declined("no Huffman table");
+        let dc = tables.dc.get(component.dc).and_then(Option::as_ref);
+        let ac = tables.ac.get(component.ac).and_then(Option::as_ref);
+        let dc = find_or_make(&mut self.dc, dc.ok_or(missing)?, |definition| {
+            Table::new(Class::Dc, definition)
+        })?;
+        let ac = find_or_make(&mut self.ac, ac.ok_or(missing)?, AcTable::new)?;
+        Ok((dc, ac))
+    }
+}
+
+fn find_or_make<T>(
+    known: &mut Vec<(Rc<Definition>, Rc<T>)>,
+    definition: &Rc<Definition>,
+    make: impl FnOnce(&Definition) -> Result<T, Declined>,
+) -> Result<Rc<T>, Declined> {
+    if let Some((_, table)) = known.iter().find(|(one, _)| Rc::ptr_eq(one, definition)) {
+        return Ok(Rc::clone(table));
+    }
+    let table = Rc::new(make(definition)?);
+    known.push((Rc::clone(definition), Rc::clone(&table)));
+    Ok(table)
+}
+
+fn pixels(planes: Vec<Plane>, frame: &Frame) -> Result<Pixels, Declined> {
+    let placed = planes.into_iter().zip(&frame.components);
+    let rasters: Vec<Raster> = placed
+        .map(|(plane, component)| plane.into_raster(component, frame))
+        .collect();
+    match <[Raster; 3]>::try_from(rasters) {
+        Ok(rasters) => Ok(Pixels::Planar(Matrix::JFIF, Box::new(rasters))),
+        Err(mut rasters) => {
+            let gray = rasters.pop().ok_or(Declined("no components"))?;
+            Ok(Pixels::Interleaved(Model::Gray, gray))
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The whole way from upload to rendition, over files that are made here.
+
+mod formats;
+mod refusals;
+mod samples;
+mod shapes;

@@ -1,0 +1,129 @@
+//! What is refused, and why.
+
+use png::BitDepth;
+use png::ColorType;
+use turbojpeg::Subsamp;
+
+use crate::config;
+use crate::domain::picture::Format;
+use crate::imaging::Error;
+use crate::imaging::Rendered;
+use crate::imaging::Renderer;
+use crate::imaging::tests::samples::jpeg;
+use crate::imaging::tests::samples::png;
+use crate::imaging::tests::samples::quarters;
+
+fn render(upload: &[u8]) -> Result<Rendered, Error> {
+    Renderer::new(config::Picture::default()).render(upload, None)
+}
+
+fn a_jpeg() -> Vec<u8> {
+    jpeg(200, 200, &quarters(200, 200), Subsamp::Sub2x2)
+}
+
+fn a_png() -> Vec<u8> {
+    png(
+        (40, 40),
+        ColorType::Rgb,
+        BitDepth::Eight,
+        &quarters(40, 40),
+        |_| {},
+    )
+}
+
+#[test]
+fn nothing_and_no_image_are_told_apart() {
+    assert!(matches!(render(b""), Err(Error::Empty)));
+    assert!(matches!(render(b"hello"), Err(Error::NotAnImage)));
+    assert!(matches!(
+        render(b"GIF89a"),
+        Err(Error::UnsupportedFormat(name)) if name == "GIF"
+    ));
+}
+
+#[test]
+fn jpeg_cut_off_anywhere_is_malformed() {
+    let whole = a_jpeg();
+
+    for length in (3..whole.len()).step_by(7) {
+        let refusal = render(&whole[..length]);
+        assert!(
+            matches!(refusal, Err(Error::Malformed(Format::Jpeg, _))),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn jpeg_with_bytes_before_a_marker_is_accepted() {
+    let mut upload = a_jpeg();
+    let end = upload.len() - 2;
+    upload.splice(end..end, [0, 0]);
+
+    assert!(render(&upload).is_ok());
+}
+
+#[test]
+fn png_cut_off_anywhere_is_malformed() {
+    let whole = a_png();
+
+    // Without the last chunk, which has 12 bytes, all samples are there.
+    for length in 8..whole.len() - 12 {
+        let refusal = render(&whole[..length]);
+        assert!(
+            matches!(refusal, Err(Error::Malformed(Format::Png, _))),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn png_with_a_changed_sample_is_malformed() {
+    let mut upload = a_png();
+    let middle = upload.len() - 30;
+    upload[middle] ^= 1;
+
+    assert!(matches!(
+        render(&upload),
+        Err(Error::Malformed(Format::Png, _))
+    ));
+}
+
+#[test]
+fn picture_with_too_many_pixels_is_refused_by_its_header() {
+    let mut upload = a_jpeg();
+    let frame = upload.windows(2).position(|bytes| bytes == [0xFF, 0xC0]);
+    let size = frame.unwrap() + 5;
+    upload[size..size + 4].copy_from_slice(&[0xFF; 4]);
+
+    assert!(matches!(
+        render(&upload),
+        Err(Error::TooManyPixels {
+            width: 65_535,
+            height: 65_535,
+            pixels: 4_294_836_225,
+            pixels_max: 64_000_000
+        })
+    ));
+}
+
+#[test]
+fn png_with_a_profile_bomb_takes_no_memory() {
+    let zeros = vec![0; 200 * 1_024 * 1_024];
+    let (pixel, color) = ([1, 2, 3], ColorType::Rgb);
+    let upload = png((1, 1), color, BitDepth::Eight, &pixel, |info| {
+        info.icc_profile = Some(zeros.into());
+    });
+
+    // The profile is given up, the picture is not.
+    assert_eq!(render(&upload).unwrap().format, Format::Png);
+}
+
+#[test]
+fn renderer_works_on_after_a_refusal() {
+    let mut renderer = Renderer::new(config::Picture::default());
+    let whole = a_jpeg();
+
+    assert!(renderer.render(&whole[..whole.len() / 2], None).is_err());
+    assert!(renderer.render(&whole, None).is_ok());
+}
