@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod maintenance;
 pub mod pictures;
 pub mod throttle;
+mod turns;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -124,6 +125,7 @@ pub struct App {
     hasher: Hasher,
     hash_slots: Arc<Semaphore>,
     uploads: throttle::Uploads,
+    turns: turns::Turns,
     placeholder: Vec<(u16, Stored)>,
 }
 
@@ -170,6 +172,7 @@ impl App {
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
             uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
+            turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
             placeholder: pictures::placeholder(&workers, clock()).await?,
             store,
             workers,

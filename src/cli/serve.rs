@@ -52,7 +52,7 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let data_dir = config.storage.data_dir.clone();
+    let data_dir = std::path::absolute(&config.storage.data_dir)?;
     let address = config.http.listen;
     // Before the store is opened: a stop during a long recovery is a stop, too.
     let mut stop = (

@@ -46,12 +46,13 @@ impl App {
         upload: Bytes,
         crop: Option<Crop>,
     ) -> Result<Profile, Error> {
+        let turn = self.turns.wait(caller).await?;
         let rendered = self
             .workers
             .render(upload.clone(), crop)
             .await
             .map_err(|error| not_rendered(error, &upload))?;
-        drop(upload);
+        drop((upload, turn));
         let picture = Picture {
             id: PictureId::from_random(auth::random()?),
             width: rendered.width,
@@ -109,9 +110,10 @@ fn not_rendered(error: workers::Error, upload: &[u8]) -> Error {
             sha256: auth::sha256(upload),
             death,
         },
-        workers::Error::Killed(_) | workers::Error::Start(_) | workers::Error::NotLockedIn(_) => {
-            Error::NoWorker(error)
-        }
+        workers::Error::Killed(_)
+        | workers::Error::Dying(_)
+        | workers::Error::Start(_)
+        | workers::Error::NotLockedIn(_) => Error::NoWorker(error),
     }
 }
 

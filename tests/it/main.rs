@@ -45,6 +45,7 @@ mod profile;
 mod rate_limit;
 mod restart;
 mod routes;
+mod sandbox;
 mod settings;
 mod slow;
 mod store;
