@@ -6,9 +6,12 @@
 mod body;
 mod conditional;
 mod cors;
+mod crowd;
 mod error;
 mod form;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
 mod rate_limit;
 mod request;

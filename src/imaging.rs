@@ -12,6 +12,8 @@ mod canvas;
 mod color;
 mod encode;
 mod exif;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod geometry;
 mod heif;
 mod jpeg;

@@ -21,12 +21,13 @@ use hyper::{HeaderMap, Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::http::body::{Body, Bounds, RawBody};
 use crate::http::cors::Cors;
+use crate::http::crowd::Crowd;
 use crate::http::error::ApiError;
 use crate::http::form::Room;
 use crate::http::framing::Violation;
@@ -70,21 +71,19 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         room: Room::new(&config),
         drainers: drainers.clone(),
     });
-    let permits = Arc::new(Semaphore::new(
-        config.connections_max.min(Semaphore::MAX_PERMITS),
-    ));
+    let crowd = Crowd::new(&config);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &crowd) => accepted,
             () = &mut shutdown => break,
         };
         let Some((stream, permit)) = accepted else {
             continue;
         };
-        let connection = graceful.watch(connection(&server, stream));
+        let connection = graceful.watch(connection(&server, stream, crowd.patience()));
         connections.spawn(async move {
             let _held_until_closed = permit;
             if let Err(error) = connection.await {
@@ -114,9 +113,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
 /// The next connection, once there is room for it. None after a failure that a pause may mend.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    crowd: &Crowd,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    let permit = crowd.room().await?;
     match listener.accept().await {
         Ok((stream, _)) => {
             // Answers are small and complete: waiting for more to send helps nobody.
@@ -136,9 +135,9 @@ async fn accept(
 fn connection(
     server: &Arc<Server>,
     stream: TcpStream,
+    head_timeout: Duration,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
     let server = Arc::clone(server);
-    let head_timeout = Duration::from_millis(server.app.config.http.head_timeout_ms);
     let (wire, found) = Wire::new(
         stream,
         Duration::from_millis(server.app.config.http.write_timeout_ms),

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Lost;
-use crate::support::{Connection, Form, PICTURE, Request, Server, User, fixture};
+use crate::support::{Connection, Form, PICTURE, Request, Server, Setup, User, fixture};
 
 #[test]
 fn slow_head_is_cut_off() {
@@ -165,6 +165,39 @@ fn connections_over_their_number_wait_for_their_turn() {
     server.get("/healthz").expect(200);
 
     drop(held);
+}
+
+#[test]
+fn idle_connections_in_a_crowd_are_closed_early() {
+    let server = Server::with(&[("http.connections_max", "40")]);
+    let crowd: Vec<_> = (0..40)
+        .map(|_| Connection::open(server.address()))
+        .collect();
+    let start = Instant::now();
+
+    // The configured ten seconds are for quiet times.
+    server.get("/healthz").expect(200);
+
+    assert!(start.elapsed() < Duration::from_secs(8), "{crowd:?}");
+}
+
+#[test]
+fn connections_leave_file_descriptors_for_uploads() {
+    let server = Setup::new()
+        .set("http.head_timeout_ms", "2_000")
+        .open_files(200)
+        .start();
+    let user = server.user();
+    let crowd: Vec<_> = (0..300)
+        .map(|_| Connection::open(server.address()))
+        .collect();
+
+    server.upload(&user, &fixture("grid.heic")).expect(200);
+
+    let log = server.log();
+    assert!(log.contains("ulimit -n"), "{log}");
+    assert!(!log.contains("cannot accept"), "{log}");
+    drop(crowd);
 }
 
 #[test]
