@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod errand;
 mod serve;
 
 use std::error::Error as StdError;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
+use crate::cli::errand::Errand;
 use crate::config;
 use crate::config::{Config, Sources};
 use crate::service;
@@ -50,6 +52,9 @@ struct Common {
     /// Set any key of the configuration, such as picture.fit=pad; may be repeated
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
+    /// Say on stderr whether a running server does the work or the command itself
+    #[arg(short, long, global = true)]
+    verbose: bool,
     /// What to log on stderr: error, warn, info, debug, trace, or target=level,…
     #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
     log: String,
@@ -131,10 +136,12 @@ pub fn command() -> clap::Command {
 fn run(cli: Cli) -> Result<(), Failure> {
     start_log(&cli.common)?;
     let config = |texts| load(&cli.common, texts);
+    let verbose = cli.common.verbose;
+    let errand = |config| Errand { config, verbose };
     match cli.command {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
-        Command::User(command) => admin::user(config(Vec::new())?, command),
-        Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
+        Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
+        Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
         Command::Check(check) => check::run(config(Vec::new())?, &check),
         Command::DecodeWorker => Ok(()),
     }

@@ -3,6 +3,7 @@
 //! An answer is always one of ours: a refusal is a value (`error::ApiError`), never a dropped connection, as long as
 //! the client reads. Every read has a limit and a deadline; both come from `[http]` of the configuration.
 
+pub mod admin;
 mod body;
 mod conditional;
 mod cors;

@@ -3,6 +3,7 @@
 //! [`App`] is built once and never changes. What changes lives in the store.
 
 pub mod accounts;
+pub mod admin;
 pub mod maintenance;
 pub mod pictures;
 pub mod throttle;
@@ -13,18 +14,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
-
 use crate::auth;
 use crate::auth::keys;
 use crate::auth::password;
-use crate::auth::password::Hasher;
 use crate::auth::token;
-use crate::auth::token::Tokens;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
 use crate::imaging;
+use crate::service::admin::Admin;
 use crate::storage;
 use crate::storage::Store;
 use crate::workers;
@@ -68,6 +66,12 @@ pub enum Error {
     Busy { queue_max: usize },
     #[error("the store did not do it")]
     Storage(#[from] storage::Error),
+    #[error("{user}")]
+    About {
+        user: String,
+        #[source]
+        source: storage::Error,
+    },
     #[error("password hashing failed")]
     Password(#[from] password::Error),
     #[error("a token could not be made")]
@@ -121,9 +125,8 @@ pub struct App {
     clock: Clock,
     store: Arc<dyn Store>,
     workers: Pool,
-    tokens: Tokens,
-    hasher: Hasher,
-    hash_slots: Arc<Semaphore>,
+    /// What the command line asks for, over the same store.
+    pub admin: Arc<Admin>,
     uploads: throttle::Uploads,
     turns: turns::Turns,
     placeholder: Vec<(u16, Stored)>,
@@ -160,17 +163,12 @@ impl App {
         store: Arc<dyn Store>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let found = keys::find(&config.auth, &config.storage.data_dir)?;
-        if let Some(file) = &found.made {
-            tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
-        }
+        let admin = Arc::new(Admin::new(&config, Arc::clone(&store), clock)?);
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
         Ok(Self {
             clock,
-            tokens: Tokens::new(&found.secret, config.auth.leeway_s),
-            hasher: Hasher::new(&config.auth)?,
-            hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
+            admin,
             uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
             turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
             placeholder: pictures::placeholder(&workers, clock()).await?,

@@ -41,7 +41,10 @@ pub enum Error {
     /// The write would leave less free space than `storage.free_bytes_min`.
     #[error("disk is full: {free} bytes are free, {free_min} must stay free")]
     DiskFull { free: u64, free_min: u64 },
-    /// Another process has the data directory, or it cannot be opened.
+    /// Another process has the data directory.
+    #[error("cannot open the store: {holder} has the data directory {directory}")]
+    InUse { holder: String, directory: String },
+    /// The store cannot be opened, or is closed.
     #[error("cannot open the store: {0}")]
     Unavailable(String),
     /// The store was written by a newer program.
@@ -95,7 +98,8 @@ pub struct StoredRendition {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if another process has it, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+/// [`Error::InUse`] if another process has it, [`Error::Unavailable`], [`Error::TooNew`], [`Error::Damaged`],
+/// [`Error::Io`].
 pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     sled::open(config).await
 }

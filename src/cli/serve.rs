@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
 use crate::cli::print_line;
 use crate::config::Config;
+use crate::http::admin;
 use crate::http::server;
 use crate::service::App;
 
@@ -70,11 +72,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let url = format!("http://{}", listener.local_addr()?);
     tracing::info!(url, data_dir = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     print_line(&format!("listening on {url}"))?;
-    let ended = server::run(listener, Arc::clone(&app), stopped(&mut stop));
-    tokio::select! {
-        () = ended => {}
-        () = tidy(&app) => {}
-    }
+    let stopping = CancellationToken::new();
+    let served = server::run(listener, Arc::clone(&app), stopping.cancelled());
+    let asked = administer(&app, &stopping);
+    let waited = async {
+        stopped(&mut stop).await;
+        stopping.cancel();
+    };
+    tokio::join!(waited, served, asked, tidy(&app, &stopping));
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -87,11 +92,26 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     }
 }
 
-/// Housekeeping for ever.
-async fn tidy(app: &App) {
+/// Serves commands on this machine. A server that cannot is a server nevertheless.
+async fn administer(app: &App, stopping: &CancellationToken) {
+    match admin::listener::Listener::bind(&app.config.storage.data_dir) {
+        Ok(listener) => {
+            admin::listener::run(listener, Arc::clone(&app.admin), stopping.cancelled()).await;
+        }
+        Err(error) => {
+            let file = admin::FILE_NAME;
+            tracing::warn!(%error, file, "no admin socket: commands have to wait until this server stops");
+        }
+    }
+}
+
+/// Housekeeping until the end.
+async fn tidy(app: &App, stopping: &CancellationToken) {
     let mut tick = tokio::time::interval(TIDY_EVERY);
     loop {
-        tick.tick().await;
-        app.tidy_memory();
+        tokio::select! {
+            _ = tick.tick() => app.tidy_memory(),
+            () = stopping.cancelled() => return,
+        }
     }
 }

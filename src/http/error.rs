@@ -197,7 +197,7 @@ impl From<service::Error> for ApiError {
                 Self::unavailable("busy", "The server is busy. Try again soon.")
                     .bounded(count(queue_max), None)
             }
-            E::Storage(cause) => stored(cause),
+            E::Storage(cause) | E::About { source: cause, .. } => stored(cause),
             E::Password(_) | E::Issue(_) | E::Random(_) | E::Cancelled => Self::internal(error),
         }
     }
@@ -261,9 +261,9 @@ fn stored(cause: storage::Error) -> ApiError {
             ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
                 .caused(service::Error::Storage(E::DiskFull { free, free_min }))
         }
-        E::Unavailable(reason) => {
+        E::Unavailable(_) | E::InUse { .. } => {
             ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
-                .caused(service::Error::Storage(E::Unavailable(reason)))
+                .caused(service::Error::Storage(cause))
         }
         E::AlreadyExists(_) | E::Damaged { .. } | E::TooNew { .. } | E::Io { .. } => {
             ApiError::internal(service::Error::Storage(cause))

@@ -31,7 +31,7 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] names the process that has it, or says what cannot be done with which file.
+    /// [`Error::InUse`] names the process that has it, [`Error::Unavailable`] says what cannot be done with which file.
     pub(super) fn lock(path: &Path) -> Result<Self, Error> {
         let unavailable = |attempt: &str, path: &Path, error: io::Error| {
             Error::Unavailable(format!("cannot {attempt} {}: {error}", path.display()))
@@ -111,10 +111,10 @@ fn held_by_another(path: &Path, lock: &mut File) -> Error {
         Ok(Ok(pid)) => format!("process {pid}"),
         _ => "another process".to_owned(),
     };
-    Error::Unavailable(format!(
-        "{holder} has the data directory {}",
-        path.display()
-    ))
+    Error::InUse {
+        holder,
+        directory: path.display().to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -144,11 +144,11 @@ mod tests {
 
         let second = DataDir::lock(parent.path()).map(drop);
 
-        let Err(Error::Unavailable(sentence)) = second else {
+        let Err(Error::InUse { holder, directory }) = second else {
             panic!("{second:?}")
         };
-        let holder = format!("process {} has", std::process::id());
-        assert!(sentence.starts_with(&holder), "{sentence}");
+        assert_eq!(holder, format!("process {}", std::process::id()));
+        assert_eq!(directory, parent.path().display().to_string());
         drop(held);
         assert!(DataDir::lock(parent.path()).is_ok());
     }

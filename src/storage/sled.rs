@@ -86,7 +86,8 @@ struct SledStore {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if another process has the directory, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+/// [`Error::InUse`] if another process has the directory, [`Error::Unavailable`], [`Error::TooNew`],
+/// [`Error::Damaged`], [`Error::Io`].
 pub(super) async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     let config = config.clone();
     let directory = config.data_dir.join("db");

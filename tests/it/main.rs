@@ -29,6 +29,7 @@
 mod support;
 
 mod accounts;
+mod admin;
 mod auth;
 mod cli;
 mod concurrency;

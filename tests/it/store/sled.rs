@@ -44,13 +44,10 @@ async fn second_opening_is_refused_and_names_the_process() {
 
     let second = storage::open(&place.config()).await;
 
-    let Err(Error::Unavailable(sentence)) = second else {
+    let Err(Error::InUse { holder, .. }) = second else {
         panic!("{second:?}")
     };
-    assert!(
-        sentence.contains(&format!("process {}", std::process::id())),
-        "{sentence}"
-    );
+    assert_eq!(holder, format!("process {}", std::process::id()));
 }
 
 #[tokio::test]
