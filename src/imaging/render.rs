@@ -10,6 +10,7 @@ use crate::domain::picture::Rendition;
 use crate::imaging::Decoder;
 use crate::imaging::Error;
 use crate::imaging::Rendered;
+use crate::imaging::Unencoded;
 use crate::imaging::canvas;
 use crate::imaging::canvas::Canvas;
 use crate::imaging::color::Converter;
@@ -108,6 +109,14 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The largest rendition before it is encoded, and what is to be told of it.
+struct Finished {
+    canvas: Canvas,
+    format: Format,
+    decoder: Decoder,
+    applied: Vec<Applied>,
+}
+
 impl Tools {
     /// Nothing kept yet.
     pub(super) fn new() -> Self {
@@ -127,6 +136,46 @@ impl Tools {
         upload: &[u8],
         crop: Option<Crop>,
     ) -> Result<Rendered, Error> {
+        let Finished {
+            canvas,
+            format,
+            decoder,
+            applied,
+        } = self.finish(config, upload, crop)?;
+        let size = canvas.size;
+        let (renditions, thumbhash) = self.renditions(config, canvas)?;
+        Ok(Rendered {
+            format,
+            decoder,
+            width: side(size.width),
+            height: side(size.height),
+            renditions,
+            thumbhash,
+            applied,
+        })
+    }
+
+    /// See [`crate::imaging::Renderer::unencoded`].
+    pub(super) fn unencoded(
+        &mut self,
+        config: &config::Picture,
+        upload: &[u8],
+    ) -> Result<Unencoded, Error> {
+        let Canvas { size, rgb } = self.finish(config, upload, None)?.canvas;
+        Ok(Unencoded {
+            width: side(size.width),
+            height: side(size.height),
+            rgb,
+        })
+    }
+
+    /// Everything but the encoding of the largest rendition.
+    fn finish(
+        &mut self,
+        config: &config::Picture,
+        upload: &[u8],
+        crop: Option<Crop>,
+    ) -> Result<Finished, Error> {
         let source = Source::open(upload, config.pixels_max)?;
         let format = source.format();
         let has_metadata = source.has_metadata();
@@ -160,15 +209,10 @@ impl Tools {
 
         let canvas = Canvas::upright(layout.content, small, view.orientation)
             .padded(layout.canvas, config.background);
-        let size = canvas.size;
-        let (renditions, thumbhash) = self.renditions(config, canvas)?;
-        Ok(Rendered {
+        Ok(Finished {
+            canvas,
             format,
             decoder,
-            width: side(size.width),
-            height: side(size.height),
-            renditions,
-            thumbhash,
             applied,
         })
     }
