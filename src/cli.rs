@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod errand;
+mod memory;
 mod serve;
 
 use std::error::Error as StdError;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
@@ -110,6 +112,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    // Whatever is written holds addresses, password hashes, keys or faces: it is for this user only, also in a data
+    // directory that others may enter.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if matches!(cli.command, Command::DecodeWorker) {
         return workers::child::run();
     }

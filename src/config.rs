@@ -67,7 +67,7 @@ pub struct Http {
     pub form_overhead_bytes_max: u64,
     /// Parts of an upload's form.
     pub form_parts_max: usize,
-    /// Upload bodies held in memory at once, in bytes over all requests. What does not fit is answered with 503.
+    /// Upload bodies held in memory at once, in bytes over all requests; one user has a quarter of it. What does not fit is answered with 503.
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,
@@ -97,7 +97,7 @@ impl Default for Http {
             upload_bytes_max: 5 * 1_024 * 1_024,
             form_overhead_bytes_max: 64 * 1_024,
             form_parts_max: 16,
-            bodies_bytes_max: 160 * 1_024 * 1_024,
+            bodies_bytes_max: 96 * 1_024 * 1_024,
             bodies_wait_ms: 10_000,
             json_bytes_max: 16 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
@@ -137,6 +137,8 @@ pub struct Auth {
     pub argon2_passes: u32,
     /// Password hashes computed at once; further log-ins wait.
     pub hashes_at_once_max: usize,
+    /// Passwords that may wait for that; more are answered with 503.
+    pub hashes_waiting_max: usize,
 }
 
 impl Default for Auth {
@@ -151,6 +153,7 @@ impl Default for Auth {
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashes_at_once_max: 2,
+            hashes_waiting_max: 32,
         }
     }
 }
@@ -188,6 +191,8 @@ pub struct Picture {
     pub progressive: bool,
     /// Most pixels that an upload may have, judged by its header before anything is decoded.
     pub pixels_max: u64,
+    /// Longest side that an upload may have, in pixels, judged like its pixels.
+    pub side_px_max: u32,
 }
 
 impl Default for Picture {
@@ -199,6 +204,7 @@ impl Default for Picture {
             quality: 85,
             progressive: false,
             pixels_max: 64_000_000,
+            side_px_max: 65_535,
         }
     }
 }
@@ -256,6 +262,13 @@ impl Default for Storage {
     }
 }
 
+/// Secrets of documentation and examples that are long enough and known to everybody.
+const SECRETS_KNOWN: [&str; 3] = [
+    "a-string-secret-at-least-256-bits-long",
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    "at least 32 bytes, better random",
+];
+
 /// A text that is never printed.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
@@ -266,6 +279,27 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Why nobody should sign with it, if there is a reason.
+    #[must_use]
+    pub fn weakness(&self) -> Option<String> {
+        let bytes = self.0.as_bytes();
+        let length = bytes.len();
+        if length < SECRET_BYTES_MIN {
+            return Some(format!(
+                "has {length} bytes, must have at least {SECRET_BYTES_MIN}"
+            ));
+        }
+        let repeats = (1..=length / 2).any(|period| {
+            let shifted = bytes.iter().skip(period);
+            shifted.zip(bytes).all(|(later, earlier)| later == earlier)
+        });
+        if repeats {
+            return Some("repeats itself, must be random".to_owned());
+        }
+        let known = SECRETS_KNOWN.contains(&self.0.to_ascii_lowercase().as_str());
+        known.then(|| "is known to everybody, must be random".to_owned())
     }
 }
 

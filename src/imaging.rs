@@ -58,6 +58,12 @@ pub enum Error {
         pixels: u64,
         pixels_max: u64,
     },
+    #[error("the picture is {width} × {height} pixels, the limit of a side is {side_px_max}")]
+    SideTooLong {
+        width: u32,
+        height: u32,
+        side_px_max: u32,
+    },
     #[error("the crop ends at {right},{bottom}, outside the picture of {width} × {height}")]
     CropOutside {
         right: u64,

@@ -64,6 +64,8 @@ pub enum Error {
     NoWorker(#[source] workers::Error),
     #[error("all workers are busy and {queue_max} pictures wait already")]
     Busy { queue_max: usize },
+    #[error("passwords are being checked, and {queue_max} more wait already")]
+    HashesBusy { queue_max: usize },
     #[error("the store did not do it")]
     Storage(#[from] storage::Error),
     #[error("{user}")]
@@ -163,7 +165,12 @@ impl App {
         store: Arc<dyn Store>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let key_file = config.storage.data_dir.join(keys::FILE_NAME);
+        let had_key = key_file.exists();
         let admin = Arc::new(Admin::new(&config, Arc::clone(&store), clock)?);
+        if !had_key && key_file.exists() && store.counts().await?.users > 0 {
+            tracing::warn!(file = %key_file.display(), "the signing key was gone: tokens made before are void now");
+        }
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
         Ok(Self {

@@ -10,6 +10,7 @@ use crate::cli::errand::Errand;
 use crate::cli::print_line;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
+use crate::domain::user::UserId;
 use crate::service::admin::{Event, Task};
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,9 @@ pub(super) enum User {
         /// Display name; without it, what stands before the @
         #[arg(long)]
         name: Option<DisplayName>,
+        /// The id that tokens of another issuer call this user by, such as 42; without it a new one is made
+        #[arg(long)]
+        id: Option<UserId>,
         /// Read the password from the first line of standard input; without it the user cannot log in with one
         #[arg(long)]
         password_stdin: bool,
@@ -62,6 +66,7 @@ pub(super) fn user(errand: &Errand, command: User) -> Result<(), Failure> {
         User::Add {
             email,
             name,
+            id,
             password_stdin,
             json,
         } => {
@@ -73,6 +78,7 @@ pub(super) fn user(errand: &Errand, command: User) -> Result<(), Failure> {
             let task = Task::AddUser {
                 email,
                 name,
+                id,
                 password,
             };
             errand.run(task, |event| show(event, json))

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::cli::memory;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::http::admin;
@@ -47,6 +48,7 @@ impl Arguments {
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(config: Config) -> Result<(), Failure> {
+    memory::give_back_early();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -61,6 +63,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let hang_up = signal(SignalKind::hangup())?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
@@ -79,7 +82,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
         stopped(&mut stop).await;
         stopping.cancel();
     };
-    tokio::join!(waited, served, asked, tidy(&app, &stopping));
+    tokio::join!(
+        waited,
+        served,
+        asked,
+        tidy(&app, &stopping),
+        hung_up(hang_up, &stopping)
+    );
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -89,6 +98,18 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+    }
+}
+
+/// A terminal that is closed, or an operator who expects a reload: neither is a reason to end.
+async fn hung_up(mut hang_up: Signal, stopping: &CancellationToken) {
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {
+                tracing::info!("SIGHUP changes nothing: the configuration is read at the start");
+            }
+            () = stopping.cancelled() => return,
+        }
     }
 }
 

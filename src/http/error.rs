@@ -193,7 +193,7 @@ impl From<service::Error> for ApiError {
             E::NoWorker(_) => {
                 Self::unavailable("busy", "The server is busy. Try again soon.").caused(error)
             }
-            E::Busy { queue_max } => {
+            E::Busy { queue_max } | E::HashesBusy { queue_max } => {
                 Self::unavailable("busy", "The server is busy. Try again soon.")
                     .bounded(count(queue_max), None)
             }
@@ -238,6 +238,12 @@ fn unusable(reason: imaging::Error) -> ApiError {
             ),
         )
         .bounded(*pixels_max, Some(*pixels)),
+        E::SideTooLong { width, height, side_px_max } => ApiError::field(
+            "side_too_long",
+            "image",
+            format!("The image is too long: it has {width} x {height} pixels, the limit of a side is {side_px_max}."),
+        )
+        .bounded((*side_px_max).into(), Some((*width.max(height)).into())),
         E::CropOutside { right, bottom, width, height } => ApiError::field(
             "crop_outside",
             "crop",

@@ -17,6 +17,7 @@ use crate::http::body::{Body, Bounds};
 use crate::http::form;
 use crate::http::framing::Watcher;
 use crate::http::request;
+use crate::http::room::Room;
 use crate::http::route::Route;
 
 /// The multipart form, arriving in pieces of `piece` bytes. The boundary is `X`.
@@ -44,8 +45,11 @@ pub fn form(body: &[u8], piece: u8) {
     runtime.block_on(async {
         let bounds = Bounds::new(&config, TaskTracker::new());
         let body_of_form = Body::new(inner, &headers, bounds);
-        let room = form::Room::new(&config);
-        if let Ok(form) = form::read(&headers, body_of_form, &room, &config).await {
+        let room = Room::new(&config);
+        let Ok(user) = "fuzzer".parse() else {
+            return;
+        };
+        if let Ok(form) = form::read(&headers, body_of_form, &user, &room, &config).await {
             let length = form.image.len();
             assert!(length <= 4_096, "{length} bytes");
             let is_part = length == 0 || body.windows(length).any(|part| part == form.image);

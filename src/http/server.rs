@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{HeaderName, HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Version};
@@ -29,7 +29,6 @@ use crate::http::body::{Body, Bounds, RawBody};
 use crate::http::cors::Cors;
 use crate::http::crowd::Crowd;
 use crate::http::error::ApiError;
-use crate::http::form::Room;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
@@ -37,6 +36,7 @@ use crate::http::request;
 use crate::http::request::Refusal;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::http::room::Room;
 use crate::http::route::Route;
 use crate::http::wire::Wire;
 use crate::service;
@@ -44,7 +44,8 @@ use crate::service::App;
 
 /// Pause after a failed accept: out of file descriptors, say, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Largest request head, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other fields.
+/// Size of the buffer that a request head has to fit into, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other
+/// fields. What arrives together with the last of it may make it a little larger.
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
 /// Most fields of a request head.
 const HEAD_FIELDS_MAX: usize = 64;
@@ -207,7 +208,11 @@ async fn routed(
     violation: Option<Violation>,
 ) -> Result<Reply, ApiError> {
     let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // A range is for GET only (RFC 9110 §14.2).
+    if parts.method != Method::GET {
+        parts.headers.remove(RANGE);
+    }
     let body = Body::new(body, &parts.headers, bounds);
     if let Some(violation) = violation {
         body.abandon();

@@ -50,6 +50,27 @@ pub(super) struct Tools {
     encoder: Encoder,
 }
 
+/// Whether a picture of this size is taken.
+fn within(config: &config::Picture, size: Size) -> Result<(), Error> {
+    let Size { width, height } = size;
+    if size.pixels() > config.pixels_max {
+        return Err(Error::TooManyPixels {
+            width,
+            height,
+            pixels: size.pixels(),
+            pixels_max: config.pixels_max,
+        });
+    }
+    if width.max(height) > config.side_px_max {
+        return Err(Error::SideTooLong {
+            width,
+            height,
+            side_px_max: config.side_px_max,
+        });
+    }
+    Ok(())
+}
+
 /// An upload whose header has been read.
 enum Source<'a> {
     Jpeg(&'a [u8], jpeg::Header),
@@ -58,21 +79,17 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(upload: &'a [u8], pixels_max: u64) -> Result<Self, Error> {
+    fn open(upload: &'a [u8], config: &config::Picture) -> Result<Self, Error> {
         let source = match probe::format(upload)? {
             Format::Jpeg => Self::Jpeg(upload, jpeg::Header::read(upload)?),
-            Format::Png => Self::Png(Box::new(png::Source::open(upload)?)),
-            Format::Heic => Self::Heic(heif::Source::open(upload, pixels_max)?),
+            Format::Png => {
+                // The decoder refuses rows that are too long for it, without saying so.
+                png::declared_size(upload).map_or(Ok(()), |size| within(config, size))?;
+                Self::Png(Box::new(png::Source::open(upload)?))
+            }
+            Format::Heic => Self::Heic(heif::Source::open(upload, config.pixels_max)?),
         };
-        let size = source.size();
-        if size.pixels() > pixels_max {
-            return Err(Error::TooManyPixels {
-                width: size.width,
-                height: size.height,
-                pixels: size.pixels(),
-                pixels_max,
-            });
-        }
+        within(config, source.size())?;
         Ok(source)
     }
 
@@ -176,7 +193,7 @@ impl Tools {
         upload: &[u8],
         crop: Option<Crop>,
     ) -> Result<Finished, Error> {
-        let source = Source::open(upload, config.pixels_max)?;
+        let source = Source::open(upload, config)?;
         let format = source.format();
         let has_metadata = source.has_metadata();
         let whole = source.view()?;

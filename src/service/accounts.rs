@@ -50,7 +50,10 @@ impl App {
         password: String,
         name: Option<DisplayName>,
     ) -> Result<Session, Error> {
-        let profile = self.admin.add_user(email, Some(password), name).await?;
+        let profile = self
+            .admin
+            .add_user(email, Some(password), name, None)
+            .await?;
         self.session(profile.user_id)
     }
 

@@ -50,6 +50,8 @@ pub enum Task {
         email: Email,
         /// Display name; none: what stands before the `@`.
         name: Option<DisplayName>,
+        /// What tokens call the user; none: a new random id.
+        id: Option<UserId>,
         /// The password.
         password: Option<Password>,
     },
@@ -145,6 +147,9 @@ pub struct Admin {
     pub(super) tokens: Tokens,
     pub(super) hasher: Hasher,
     hash_slots: Arc<Semaphore>,
+    /// One for each hash that is being made or waits.
+    hash_places: Arc<Semaphore>,
+    hashes_waiting_max: usize,
     access_ttl_s: u64,
 }
 
@@ -165,6 +170,14 @@ impl Admin {
             tokens: Tokens::new(&found.secret, config.auth.leeway_s),
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
+            hash_places: Arc::new(Semaphore::new(
+                config
+                    .auth
+                    .hashes_at_once_max
+                    .saturating_add(config.auth.hashes_waiting_max)
+                    .min(Semaphore::MAX_PERMITS),
+            )),
+            hashes_waiting_max: config.auth.hashes_waiting_max,
             access_ttl_s: config.auth.access_ttl_s,
         })
     }
@@ -206,10 +219,11 @@ impl Admin {
             Task::AddUser {
                 email,
                 name,
+                id,
                 password,
             } => {
                 let password = password.map(|Password(text)| text);
-                let profile = self.add_user(email.clone(), password, name).await?;
+                let profile = self.add_user(email.clone(), password, name, id).await?;
                 let added = Event::Added {
                     user_id: profile.user_id,
                     email,
@@ -258,19 +272,24 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// [`Error::PasswordTooShort`], [`Error::PasswordTooLong`], or [`Error::Storage`] for a taken e-mail address.
+    /// [`Error::PasswordTooShort`], [`Error::PasswordTooLong`], or [`Error::HashesBusy`], or [`Error::Storage`] for a taken
+    /// e-mail address or id.
     pub async fn add_user(
         &self,
         email: Email,
         password: Option<String>,
         name: Option<DisplayName>,
+        id: Option<UserId>,
     ) -> Result<Profile, Error> {
         let password_hash = match password {
             Some(password) => Some(self.hash(password).await?),
             None => None,
         };
         let name = name.unwrap_or_else(|| DisplayName::from_email(&email));
-        let user_id = UserId::from_random(auth::random()?);
+        let user_id = match id {
+            Some(id) => id,
+            None => UserId::from_random(auth::random()?),
+        };
         let account = Account {
             user_id,
             email,
@@ -325,12 +344,16 @@ impl Admin {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let place = Arc::clone(&self.hash_places).try_acquire_owned();
+        let place = place.map_err(|_| Error::HashesBusy {
+            queue_max: self.hashes_waiting_max,
+        })?;
         let slot = Arc::clone(&self.hash_slots)
             .acquire_owned()
             .await
             .map_err(|_| Error::Cancelled)?;
         let job = move || {
-            let _held_until_done = slot;
+            let _held_until_done = (place, slot);
             work()
         };
         tokio::task::spawn_blocking(job)

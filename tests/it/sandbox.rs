@@ -1,7 +1,6 @@
 //! Decode workers: locked in, one picture each, and nobody else's loss when one dies.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,23 +9,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::support::fixtures::photo_12_megapixels;
-use crate::support::process::Outcome;
+use crate::support::process::{Outcome, children, status};
 use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
 
 /// The workers of a server process that are locked in, by process id.
 fn workers(server: i32) -> BTreeSet<i32> {
-    let parent = format!("PPid:\t{server}\n");
-    let entries = std::fs::read_dir("/proc").unwrap();
-    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let is_locked_in = |id: &i32| {
-        let status = std::fs::read_to_string(status_file(*id)).unwrap_or_default();
-        status.contains(&parent) && status.contains("\nSeccomp:\t2\n")
-    };
-    ids.filter(is_locked_in).collect()
-}
-
-fn status_file(id: i32) -> PathBuf {
-    format!("/proc/{id}/status").into()
+    let is_locked_in = |id: &i32| status(*id).contains("\nSeccomp:\t2\n");
+    children(server).into_iter().filter(is_locked_in).collect()
 }
 
 /// Waits until as many workers are locked in and wait, and names them.
@@ -73,7 +62,7 @@ fn server_with_one_worker(deadline_ms: &str) -> Server {
 fn waiting_worker_is_locked_in() {
     let server = server_with_one_worker("10_000");
     for id in waiting_workers(&server, 1) {
-        let status = std::fs::read_to_string(status_file(id)).unwrap();
+        let status = status(id);
         for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CoreDumping:\t0"] {
             assert!(status.contains(line), "{line}: {status}");
         }
@@ -123,6 +112,14 @@ fn each_picture_has_a_worker_of_its_own() {
 fn workers_killed_from_outside_cost_nobody_an_answer() {
     let server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
     let user = server.user();
+    for _ in 0..3 {
+        signal(&waiting_workers(&server, cores()), Signal::KILL);
+        server.upload(&user, &fixture("rgb.png")).expect(200);
+    }
+    let log = server.log();
+    assert!(log.contains("killed from outside"), "{log}");
+
+    // And again and again, at any moment.
     let done = AtomicBool::new(false);
     let process = server.process_id();
     thread::scope(|scope| {
@@ -142,8 +139,6 @@ fn workers_killed_from_outside_cost_nobody_an_answer() {
 
     server.upload(&user, &fixture("rgb.png")).expect(200);
     server.get("/readyz").expect(200);
-    let log = server.log();
-    assert!(log.contains("killed from outside"), "{log}");
 }
 
 #[test]
@@ -201,7 +196,7 @@ fn ended_server_leaves_no_workers() {
 
 /// Whether the process still does something: neither gone nor waiting to be reaped.
 fn is_running(id: i32) -> bool {
-    let status = std::fs::read_to_string(status_file(id)).unwrap_or_default();
+    let status = status(id);
     let state = status.lines().find(|line| line.starts_with("State:"));
     state.is_some_and(|state| !state.contains("(zombie)"))
 }

@@ -71,7 +71,10 @@ fn sources(folder: &str) -> Vec<(String, PathBuf)> {
         for entry in fs::read_dir(&current).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What cargo-fuzz builds.
+                if path.file_name().unwrap() != "target" {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path
                     .strip_prefix(root().join(folder))

@@ -24,7 +24,8 @@ pub(in crate::http) async fn replace(
     let (headers, body) = split(request);
     let caller = context.authenticate(&headers).await?;
     let quota = context.app.admit_upload(&caller)?;
-    let form = form::read(&headers, body, context.room, &context.app.config.http).await?;
+    let config = &context.app.config.http;
+    let form = form::read(&headers, body, &caller, context.room, config).await?;
     let profile = context
         .app
         .replace_picture(&caller, form.image, form.crop)

@@ -37,6 +37,19 @@ fn placed(mut command: Command, directory: &Path) -> Command {
     command
 }
 
+/// The processes that a process has started and that are not reaped yet.
+pub fn children(parent: i32) -> Vec<i32> {
+    let line = format!("\nPPid:\t{parent}\n");
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id| status(*id).contains(&line)).collect()
+}
+
+/// What the kernel says of a process; nothing of one that is gone.
+pub fn status(id: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default()
+}
+
 /// What a finished run said.
 #[derive(Clone, Debug)]
 pub struct Outcome {

@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Outcome, Process, pockitd, pockitd_with_open_files, run_with};
+use super::process::{Outcome, Process, children, pockitd, pockitd_with_open_files, run_with};
 use super::token::SECRET;
 use super::{DEADLINE, Form, PICTURE, PROFILE, Reply, Request, fixture};
 
@@ -199,6 +199,19 @@ impl Server {
         let status = self.process.wait(DEADLINE);
         let code = status.expect("the server stops in time").code();
         assert_eq!(code, Some(0), "{}", self.log());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Sends a signal to the server and to all processes that it has started, as service managers do.
+    pub fn signal_all(&self, signal: Signal) {
+        for child in children(self.process_id()) {
+            // One that has just ended needs no signal.
+            let _ = kill_process(Pid::from_raw(child).unwrap(), signal);
+        }
+        self.process.signal(signal);
     }
 
     /// Asks for an end and waits for nothing.
