@@ -88,7 +88,7 @@ def made_photo(width, height):
     import make
     rng = np.random.default_rng(1)
     y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    falloff = 1 / np.maximum(np.hypot(x, y), 1 / width)
+    falloff = np.maximum(np.hypot(x, y), 1 / width) ** -1.4
     channels = []
     shared = rng.normal(size=falloff.shape) + 1j * rng.normal(size=falloff.shape)
     for _ in range(3):
