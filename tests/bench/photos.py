@@ -17,7 +17,7 @@ GRAIN = 3
 REAL = {
     "phone-12mp-444-p3-gps.jpg": "jpeg-444",
     "phone-12mp-portrait-420.jpg": "jpeg-420",
-    "landscape-6mp-420.jpg": "jpeg-420",
+    "landscape-6mp-420.jpg": "jpeg-420-6mp",
     "phone-12mp-progressive.jpg": "jpeg-progressive",
     "iphone13pro-12mp-p3-gps.heic": "heic",
     "iphone8plus-12mp-rotated.heic": "heic",
@@ -83,8 +83,8 @@ class Huge:
 
 
 def made_photo(width, height):
-    """Noise with the spectrum of photos (amplitude falls with frequency), and edges; Display P3 is not needed to be slow, a
-    profile is: sRGB's own with another name of a space would be skipped, so the colours are those of a made-up display."""
+    """Noise with the spectrum of photos (amplitude falls with frequency), and edges. The profile is that of a made-up
+    display: colours must be converted, as those of most phones."""
     import make
     rng = np.random.default_rng(1)
     y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
