@@ -219,6 +219,7 @@ impl Tools {
         note(Applied::Enlarged, layout.enlarged);
         note(Applied::DepthReduced, picture.deep);
         note(Applied::MetadataRemoved, has_metadata);
+        note(Applied::FallbackDecoder, decoder == Decoder::Turbo);
         let (small, converted, had_alpha) = self.finished(config, picture, &request)?;
         note(Applied::Srgb, converted);
         note(Applied::Flattened, had_alpha);

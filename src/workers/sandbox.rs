@@ -134,7 +134,7 @@ fn filter() -> Result<BpfProgram, String> {
     let not_executable = [argument(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0)?];
     rules.insert(libc::SYS_mmap, vec![rule(&not_executable)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(&not_executable)?]);
-    // The HEVC decoder works in a thread of its own. A thread, never a process or a namespace.
+    // Some builds of the HEVC decoder work in a thread of their own. A thread, never a process or a namespace.
     let thread = [argument(
         0,
         SeccompCmpOp::MaskedEq(CLONE_THREAD | CLONE_NEWUSER),

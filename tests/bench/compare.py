@@ -23,7 +23,8 @@ from PIL import Image, ImageCms, ImageOps
 HERE = pathlib.Path(__file__).resolve().parent
 SIDE = 512
 
-# What the renderer's CPU time may be, as a share of each peer's, by the kind of file.
+# What the renderer's CPU time may be, as a share of each peer's, by the kind of file. There is none for 6 megapixels: the
+# peers decode that at a quarter, which loses the quality that is asked for below.
 TIME_GOALS = {
     "jpeg-444": {"sharp": 0.30, "pillow": 0.40},
     "jpeg-420": {"sharp": 0.22, "pillow": 0.33},
@@ -202,12 +203,12 @@ def main():
     rows = []
     for photo in found:
         cpu = times(programs, peers(photo.kind), photo.file, arguments.rounds if not photo.huge else 5)
-        goals = TIME_GOALS[photo.kind]
+        goals = TIME_GOALS.get(photo.kind, {})
         ratios = {name: cpu["pockitd"] / cpu[name] for name in cpu}
         failures = [f"{name} {ratios[name]:.2f} > {goal}" for name, goal in goals.items() if ratios[name] > goal]
         missed += len(failures)
         cells = {name: f"{value:.1f}" + ("" if name == "pockitd" else f" ({ratios[name]:.2f})") for name, value in cpu.items()}
-        rows.append((photo.file.name, cells, verdict(failures)))
+        rows.append((photo.file.name, cells, verdict(failures) if goals else ""))
     table("CPU time of both renditions, in ms (ours as a share of theirs)", names, rows)
 
     rows = []

@@ -10,11 +10,14 @@ from PIL import Image, ImageCms
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests" / "fixtures"))
 
+# Standard deviation of the grain that is added to what was enlarged, in levels of 255.
+GRAIN = 3
+
 # Names of the real photos, and how their JPEGs are coded.
 REAL = {
     "phone-12mp-444-p3-gps.jpg": "jpeg-444",
     "phone-12mp-portrait-420.jpg": "jpeg-420",
-    "landscape-6mp-420.jpg": "jpeg-420",
+    "landscape-6mp-420.jpg": "jpeg-420-6mp",
     "phone-12mp-progressive.jpg": "jpeg-progressive",
     "iphone13pro-12mp-p3-gps.heic": "heic",
     "iphone8plus-12mp-rotated.heic": "heic",
@@ -50,12 +53,12 @@ def all(folder):
             png(folder / "made-1600.png", source.resize((1600, 1200), Image.Resampling.LANCZOS)),
         ]
     # Several sizes of file come from one decode only when one of them is missing.
-    huge = Huge(source)
+    huge, smooth = Huge(source, GRAIN), Huge(source, 0)
     found += [
         jpeg(folder / "48mp-444.jpg", "jpeg-444", huge, quality=93, subsampling=0),
         jpeg(folder / "48mp-420.jpg", "jpeg-420", huge, quality=88, subsampling=2),
         jpeg(folder / "48mp-progressive.jpg", "jpeg-progressive", huge, quality=93, subsampling=0, progressive=True),
-        heic(folder / "48mp.heic", huge),
+        heic(folder / "48mp.heic", smooth),
     ]
     for photo in found:
         photo.huge = photo.file.name.startswith("48mp")
@@ -63,16 +66,16 @@ def all(folder):
 
 
 class Huge:
-    """A picture of twice the width and height, enlarged when it is first asked for. Grain keeps it from being smoother than a
-    photo of that size."""
+    """A picture of twice the width and height, enlarged when it is first asked for. Grain keeps a JPEG from being smoother
+    than a photo of that size; phones remove it before they encode HEVC."""
 
-    def __init__(self, source):
-        self.source, self.image = source, None
+    def __init__(self, source, grain):
+        self.source, self.grain, self.image = source, grain, None
 
     def pixels(self):
         if self.image is None:
             large = self.source.convert("RGB").resize([2 * side for side in self.source.size], Image.Resampling.BICUBIC)
-            grain = np.random.default_rng(2).normal(0, 3, (large.height, large.width, 1)).astype(np.float32)
+            grain = np.random.default_rng(2).normal(0, self.grain, (large.height, large.width, 1)).astype(np.float32)
             pixels = np.asarray(large, np.float32) + grain
             self.image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
             self.image.info = {"icc_profile": self.source.info.get("icc_profile")}
@@ -80,12 +83,12 @@ class Huge:
 
 
 def made_photo(width, height):
-    """Noise with the spectrum of photos (amplitude falls with frequency), and edges; Display P3 is not needed to be slow, a
-    profile is: sRGB's own with another name of a space would be skipped, so the colours are those of a made-up display."""
+    """Noise with the spectrum of photos (amplitude falls with frequency), and edges. The profile is that of a made-up
+    display: colours must be converted, as those of most phones."""
     import make
     rng = np.random.default_rng(1)
     y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :]
-    falloff = 1 / np.maximum(np.hypot(x, y), 1 / width)
+    falloff = np.maximum(np.hypot(x, y), 1 / width) ** -1.4
     channels = []
     shared = rng.normal(size=falloff.shape) + 1j * rng.normal(size=falloff.shape)
     for _ in range(3):
