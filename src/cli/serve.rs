@@ -79,7 +79,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         stopped(&mut stop).await;
         stopping.cancel();
     };
-    tokio::join!(waited, served, asked, tidy(&app, &stopping));
+    let tidied = tidy(&app, &stopping);
+    tokio::join!(waited, served, asked, tidied, collect(&app, &stopping));
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -113,5 +114,17 @@ async fn tidy(app: &App, stopping: &CancellationToken) {
             _ = tick.tick() => app.tidy_memory(),
             () = stopping.cancelled() => return,
         }
+    }
+}
+
+/// Collects garbage until the end.
+async fn collect(app: &App, stopping: &CancellationToken) {
+    let interval = Duration::from_secs(app.config.storage.gc_interval_s);
+    if interval.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = app.admin.collect_regularly(interval) => {}
+        () = stopping.cancelled() => {}
     }
 }

@@ -3,17 +3,19 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
 //! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
-//! not notice).
+//! not notice), `audit` and `mend` (what is wrong nevertheless).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
 
+mod audit;
 mod cache;
 mod change;
 mod chunk;
 mod commit;
 mod engine;
 mod lookup;
+mod mend;
 mod real_sync;
 mod transaction;
 mod witness;
@@ -47,12 +49,17 @@ use crate::storage::Error;
 use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
+use crate::storage::audit::Examined;
+use crate::storage::audit::Finding;
+use crate::storage::audit::Place;
 use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::record::SequenceRecord;
+use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::commit::Reading;
 use crate::storage::sled::commit::Request;
 use crate::storage::sled::commit::Shared;
 use crate::storage::sled::engine::Engine;
@@ -166,6 +173,21 @@ impl SledStore {
     async fn write_profile(&self, change: Change) -> Result<Profile, Error> {
         let done = self.write(change).await?;
         done.profile.ok_or(Error::NotFound(What::User))
+    }
+
+    /// Reads in the writing thread, between two changes.
+    async fn read_alone<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, outcome) = oneshot::channel();
+        let reading: Reading = Box::new(move |engine| {
+            let found = guarded("read from the database", || look_up(engine));
+            // A caller that has gone away does not want to know.
+            drop(answer.send(found));
+        });
+        self.request(Request::Read(reading)).await?;
+        outcome.await.map_err(|_| commit::not_open())?
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {
@@ -336,6 +358,32 @@ impl Store for SledStore {
             users: counts.users,
             pictures: counts.pictures,
         })
+    }
+
+    async fn examine(
+        &self,
+        from: Option<&Place>,
+        older_than: Timestamp,
+    ) -> Result<Examined, Error> {
+        let from = from.map_or_else(|| Ok(Entry::first()), Entry::of)?;
+        let (suspects, mut examined) = self
+            .read(move |engine, _| audit::walk(engine, &from, older_than))
+            .await?;
+        if !suspects.is_empty() {
+            examined.findings = self
+                .read_alone(move |engine| audit::confirm(engine, &suspects, older_than))
+                .await?;
+        }
+        Ok(examined)
+    }
+
+    async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error> {
+        let change = Change::Mend {
+            entry: Entry::of(&finding.place)?,
+            problem: finding.problem,
+            now,
+        };
+        Ok(self.write(change).await?.wrote)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -37,6 +37,7 @@ mod corpus;
 mod cors;
 mod download;
 mod forms;
+mod gc;
 mod health;
 mod limits;
 mod memory_store;

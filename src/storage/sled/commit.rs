@@ -48,11 +48,16 @@ const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) enum Request {
     /// To write. Answered when it is durable.
     Write(Change, Answer),
+    /// To read while nobody writes. Not run if the database is not open.
+    Read(Reading),
     /// To open the database anew if it needs that. Answered when reads work again, or not for now.
     Heal(oneshot::Sender<()>),
     /// To leave the data so that the next opening is quick, and end.
     Close(oneshot::Sender<Result<(), Error>>),
 }
+
+/// A piece of work that reads, and tells its result itself.
+pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
 
 /// What the thread and the readers share.
 #[derive(Debug)]
@@ -138,6 +143,12 @@ impl Committer {
                     let (batch, rest) = gather((change, answer), &mut requests);
                     self.write(batch);
                     next = rest;
+                }
+                Request::Read(reading) => {
+                    let engine = self.shared.engine.blocking_read();
+                    if let Some(engine) = engine.as_ref() {
+                        reading(engine);
+                    }
                 }
                 Request::Heal(answer) => {
                     self.heal();
@@ -305,6 +316,7 @@ impl fmt::Debug for Request {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Write(..) => "Write",
+            Self::Read(_) => "Read",
             Self::Heal(_) => "Heal",
             Self::Close(_) => "Close",
         })
