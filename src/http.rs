@@ -11,6 +11,7 @@ mod error;
 mod form;
 mod framing;
 mod handlers;
+pub mod opening;
 mod rate_limit;
 mod request;
 mod respond;

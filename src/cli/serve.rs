@@ -13,6 +13,7 @@ use crate::cli::Failure;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::http::admin;
+use crate::http::opening;
 use crate::http::server;
 use crate::service::App;
 
@@ -65,7 +66,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
     let opened = tokio::select! {
-        opened = App::open(config) => opened?,
+        opened = opening::until(&listener, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);

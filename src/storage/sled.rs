@@ -3,7 +3,8 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
 //! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
-//! not notice), `audit` and `mend` (what is wrong nevertheless).
+//! not notice), `audit` and `mend` (what is wrong nevertheless), `reserve`
+//! (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -17,6 +18,7 @@ mod engine;
 mod lookup;
 mod mend;
 mod real_sync;
+mod reserve;
 mod transaction;
 mod witness;
 
@@ -24,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -68,6 +71,7 @@ use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::witness::Witness;
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
@@ -120,17 +124,24 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let data_dir = DataDir::lock(&config.data_dir)?;
     let witness = Witness::open(data_dir.path())
         .map_err(|error| io_failed("open the note of the last commit", error))?;
-    let engine = Engine::open(&data_dir.path().join("db"), config.page_cache_bytes)?;
+    let mut reserve = Reserve::find(data_dir.path());
+    let database = data_dir.path().join("db");
+    let engine = commit::open_engine(&database, config.page_cache_bytes, &mut reserve)?;
     check_witness(&engine, &witness, data_dir.path())?;
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
         data_dir: config.data_dir.clone(),
         free_bytes_min: config.free_bytes_min,
+        lacking_bytes: AtomicU64::new(if reserve.is_held() {
+            0
+        } else {
+            reserve.room_bytes()
+        }),
         page_cache_bytes: config.page_cache_bytes,
     });
     let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);
-    let thread = commit::start(Arc::clone(&shared), data_dir, witness, receiver)
+    let thread = commit::start(Arc::clone(&shared), data_dir, (witness, reserve), receiver)
         .map_err(|error| io_failed("start the writing thread", error))?;
     Ok(SledStore {
         shared,
@@ -391,7 +402,7 @@ impl Store for SledStore {
         if requests.is_none_or(|requests| requests.is_closed()) {
             return Err(closed());
         }
-        self.shared.check_room(0, false)?;
+        self.shared.check_room(1, false)?;
         // Held for writing only while the database is being opened anew.
         match self.shared.engine.try_read() {
             Ok(engine) if engine.is_some() => Ok(()),

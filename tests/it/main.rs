@@ -53,5 +53,6 @@ mod store;
 mod tdd_green;
 mod tidy;
 mod tokens;
+mod torture;
 mod upload;
 mod wire;
