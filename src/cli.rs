@@ -3,6 +3,7 @@
 //! stdout carries data, stderr the rest. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod admin;
+mod audit;
 mod check;
 mod errand;
 mod memory;
@@ -89,7 +90,13 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
-    /// Ask about this machine
+    /// Remove pictures that no profile points at, and find profiles whose picture cannot be read
+    #[command(
+        after_help = "Safe while a server runs. The space is used again by the store; the file system does not get it \
+        back.\n\nExamples:\n  pockitd gc-pictures --dry-run\n  pockitd gc-pictures --repair --json"
+    )]
+    GcPictures(audit::GcPictures),
+    /// Ask about this machine, or about what is stored on it
     #[command(subcommand)]
     Check(check::Check),
     /// Decode one picture for the server at the other end of standard input; not for people
@@ -147,7 +154,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
-        Command::Check(check) => check::run(config(Vec::new())?, &check),
+        Command::GcPictures(arguments) => {
+            audit::gc_pictures(&errand(config(Vec::new())?), &arguments)
+        }
+        Command::Check(check) => check::run(errand(config(Vec::new())?), &check),
         Command::DecodeWorker => Ok(()),
     }
 }

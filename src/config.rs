@@ -249,6 +249,9 @@ pub struct Storage {
     pub rendition_cache_bytes: u64,
     /// Disk space that is kept free, in bytes: writes that would go below it are answered with 507.
     pub free_bytes_min: u64,
+    /// How often a server looks for pictures that no profile points at and removes them, in seconds, give or take a
+    /// tenth; 0: never.
+    pub gc_interval_s: u64,
 }
 
 impl Default for Storage {
@@ -258,6 +261,7 @@ impl Default for Storage {
             page_cache_bytes: 16 * 1_024 * 1_024,
             rendition_cache_bytes: 32 * 1_024 * 1_024,
             free_bytes_min: 128 * 1_024 * 1_024,
+            gc_interval_s: 86_400,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod audit;
 pub mod maintenance;
 pub mod pictures;
 pub mod throttle;
@@ -68,6 +69,8 @@ pub enum Error {
     HashesBusy { queue_max: usize },
     #[error("the store did not do it")]
     Storage(#[from] storage::Error),
+    #[error("the store has {findings} findings")]
+    Unsound { findings: u64 },
     #[error("{user}")]
     About {
         user: String,

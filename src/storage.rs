@@ -3,6 +3,7 @@
 //! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
 //! or how pictures are made.
 
+pub mod audit;
 mod data_dir;
 pub mod record;
 mod sled;
@@ -24,6 +25,9 @@ use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
+use crate::storage::audit::Examined;
+use crate::storage::audit::Finding;
+use crate::storage::audit::Place;
 
 /// Why the store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -221,6 +225,26 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`].
     async fn counts(&self) -> Result<Counts, Error>;
+
+    /// One step of an audit: looks at some of what there is, from `from` on (none: from the beginning), compares all
+    /// checksums and references, and says where to go on. Reads and writes go on meanwhile; what is found was so at
+    /// one moment. A picture that no profile points at is left out if it was not uploaded before `older_than`: where a
+    /// write takes several steps, it may be about to be pointed at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a place of another store, [`Error::Damaged`] if the walk cannot go on, [`Error::Io`].
+    async fn examine(&self, from: Option<&Place>, older_than: Timestamp)
+    -> Result<Examined, Error>;
+
+    /// Puts right what was found, as its [`Problem`](audit::Problem) says, if it is still so; whether anything was
+    /// written. `now` becomes the time of change of a profile that loses its picture. Not to be called twice at once
+    /// for the counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
+    async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error>;
 
     /// Whether writes would be taken just now.
     ///

@@ -119,7 +119,7 @@ fn show(event: Event, json: bool) -> Result<(), Failure> {
             created_at,
         } => format!("{user_id}\t{email}\t{created_at}"),
         Event::Token { token } => token,
-        Event::Done | Event::Failed { .. } => return Ok(()),
+        _ => return Ok(()),
     };
     Ok(print_line(&line)?)
 }
@@ -131,7 +131,7 @@ fn first_line() -> Result<String, Failure> {
 }
 
 /// `90`, `90s`, `15m`, `12h` or `30d` in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a time such as 90s, 15m, 12h or 30d");
     let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
     let number: u64 = digits.parse().map_err(|_| wrong())?;

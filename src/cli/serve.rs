@@ -14,6 +14,7 @@ use crate::cli::memory;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::http::admin;
+use crate::http::opening;
 use crate::http::server;
 use crate::service::App;
 
@@ -68,7 +69,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
     let opened = tokio::select! {
-        opened = App::open(config) => opened?,
+        opened = opening::until(&listener, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);
@@ -82,13 +83,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
         stopped(&mut stop).await;
         stopping.cancel();
     };
-    tokio::join!(
-        waited,
-        served,
-        asked,
-        tidy(&app, &stopping),
-        hung_up(hang_up, &stopping)
-    );
+    let tidied = tidy(&app, &stopping);
+    let collected = collect(&app, &stopping);
+    let told = hung_up(hang_up, &stopping);
+    tokio::join!(waited, served, asked, tidied, collected, told);
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -134,5 +132,17 @@ async fn tidy(app: &App, stopping: &CancellationToken) {
             _ = tick.tick() => app.tidy_memory(),
             () = stopping.cancelled() => return,
         }
+    }
+}
+
+/// Collects garbage until the end.
+async fn collect(app: &App, stopping: &CancellationToken) {
+    let interval = Duration::from_secs(app.config.storage.gc_interval_s);
+    if interval.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = app.admin.collect_regularly(interval) => {}
+        () = stopping.cancelled() => {}
     }
 }

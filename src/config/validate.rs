@@ -18,6 +18,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const LEEWAY_S_MAX: u64 = 30;
 /// Sides that a rendition may have, in pixels.
 const SIZE_PX_RANGE: std::ops::RangeInclusive<u16> = 16..=2_048;
+/// Longest interval, in seconds.
+const YEAR_S: u64 = 365 * 86_400;
 /// Most renditions a picture.
 const SIZES_MAX: usize = 8;
 
@@ -229,6 +231,11 @@ impl Config {
             );
             push(found, "workers.memory_bytes_max", sentence);
         }
+        if self.storage.gc_interval_s > YEAR_S {
+            let actual = self.storage.gc_interval_s;
+            let sentence = format!("is {actual}, must be at most {YEAR_S}");
+            push(found, "storage.gc_interval_s", sentence);
+        }
         if self.storage.data_dir.as_os_str().is_empty() {
             push(
                 found,
@@ -357,6 +364,10 @@ mod tests {
         assert_eq!(
             keys(|config| config.picture.quality = 0),
             ["picture.quality"]
+        );
+        assert_eq!(
+            keys(|config| config.storage.gc_interval_s = u64::MAX),
+            ["storage.gc_interval_s"]
         );
         assert_eq!(
             keys(|config| config.workers.queue_max = 0),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
+use tokio::sync::Mutex;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
@@ -29,11 +30,16 @@ use crate::domain::user::UserId;
 use crate::service::Clock;
 use crate::service::Error;
 use crate::service::StartError;
+use crate::service::audit;
+use crate::service::audit::Collection;
+use crate::service::audit::Found;
+use crate::service::audit::Summary;
 use crate::service::chain;
 use crate::service::system_clock;
 use crate::storage;
 use crate::storage::Store;
 use crate::storage::What;
+use crate::storage::audit::Section;
 
 /// Accounts that are fetched at once.
 const PAGE: usize = 1_000;
@@ -69,6 +75,10 @@ pub enum Task {
         /// How long it holds, in seconds; none: `auth.access_ttl_s`.
         ttl_s: Option<u64>,
     },
+    /// Remove what no user needs; find profiles whose picture cannot be read.
+    CollectGarbage(Collection),
+    /// Compare everything that is stored with its checksums and with each other.
+    CheckStore,
 }
 
 /// What is told while a task runs, and how it ended: the last event is always [`Event::Done`] or [`Event::Failed`].
@@ -98,6 +108,19 @@ pub enum Event {
         /// The token.
         token: String,
     },
+    /// A part of an audit was done.
+    Progress {
+        /// Of what.
+        section: Section,
+        /// How many were looked at.
+        done: u64,
+        /// How many there are, where that is known.
+        of: Option<u64>,
+    },
+    /// An audit has found something.
+    Found(Found),
+    /// An audit has come to its end.
+    Audited(Summary),
     /// All was done.
     Done,
     /// It was not done, or not all of it.
@@ -129,6 +152,10 @@ impl fmt::Debug for Password {
 pub struct Events(mpsc::Sender<Event>);
 
 impl Events {
+    pub(super) fn new(sender: mpsc::Sender<Event>) -> Self {
+        Self(sender)
+    }
+
     /// Tells of an event.
     ///
     /// # Errors
@@ -151,6 +178,9 @@ pub struct Admin {
     hash_places: Arc<Semaphore>,
     hashes_waiting_max: usize,
     access_ttl_s: u64,
+    pub(super) longest_request_s: u64,
+    /// Held by the one audit that may run.
+    pub(super) auditing: Mutex<()>,
 }
 
 impl Admin {
@@ -179,6 +209,8 @@ impl Admin {
             )),
             hashes_waiting_max: config.auth.hashes_waiting_max,
             access_ttl_s: config.auth.access_ttl_s,
+            longest_request_s: audit::longest_request_s(config),
+            auditing: Mutex::new(()),
         })
     }
 
@@ -245,6 +277,8 @@ impl Admin {
                     .issue(&account.user_id, Kind::Access, now, ttl_s);
                 events.tell(Event::Token { token: issued? }).await
             }
+            Task::CollectGarbage(how) => self.collect_garbage(how, events).await,
+            Task::CheckStore => self.check_store(events).await,
         }
     }
 

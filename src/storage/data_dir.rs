@@ -96,8 +96,14 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Bytes of the files in a directory, not below it. What cannot be read counts as nothing.
 pub(super) fn size_bytes(path: &Path) -> u64 {
+    size_bytes_of(path, "")
+}
+
+/// The same of those whose names begin so.
+pub(super) fn size_bytes_of(path: &Path, prefix: &str) -> u64 {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
         .filter_map(|entry| entry.metadata().ok())
         .fold(0, |sum, metadata| sum.saturating_add(metadata.len()))
 }

@@ -6,6 +6,7 @@ pub mod fixtures;
 pub mod form;
 pub mod jpeg;
 pub mod process;
+pub mod raw;
 pub mod server;
 pub mod strict;
 pub mod token;

@@ -1,5 +1,6 @@
 //! What every [`Store`] does. Each function is one behaviour and starts with an empty place.
 
+mod audit;
 mod together;
 
 use pockitd::domain::picture::Picture;
@@ -17,6 +18,12 @@ use super::picture;
 use super::user;
 use super::usual_picture;
 
+pub(super) use audit::{
+    audit_beside_uploads_finds_nothing, audit_of_a_sound_store_sees_everything_and_finds_nothing,
+    finding_that_is_so_no_longer_is_not_mended,
+    orphan_picture_is_found_if_it_is_old_enough_and_removed,
+    unreadable_picture_is_found_and_taken_away,
+};
 pub(super) use together::{
     acknowledged_writes_are_there_after_reopening, dropped_future_leaves_all_or_nothing,
     reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
