@@ -30,6 +30,7 @@ mod support;
 
 mod accounts;
 mod auth;
+mod bench_upload;
 mod cli;
 mod concurrency;
 mod corpus;
