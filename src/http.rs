@@ -10,6 +10,7 @@ mod error;
 mod form;
 mod framing;
 mod handlers;
+pub mod metrics;
 mod rate_limit;
 mod request;
 mod respond;

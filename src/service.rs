@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod maintenance;
+pub mod metrics;
 pub mod pictures;
 pub mod throttle;
 mod turns;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
 use crate::imaging;
+use crate::service::metrics::Metrics;
 use crate::storage;
 use crate::storage::Store;
 use crate::workers;
@@ -118,6 +120,8 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
 pub struct App {
     /// What was configured; validated.
     pub config: Config,
+    /// What is counted.
+    pub metrics: Metrics,
     clock: Clock,
     store: Arc<dyn Store>,
     workers: Pool,
@@ -168,6 +172,7 @@ impl App {
         log_in_force(&in_force);
         Ok(Self {
             clock,
+            metrics: Metrics::default(),
             tokens: Tokens::new(&found.secret, config.auth.leeway_s),
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::Failure;
 use crate::cli::print_line;
 use crate::config::Config;
+use crate::http::metrics;
 use crate::http::server;
 use crate::service::App;
 
@@ -62,6 +63,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
+    let for_metrics = metrics_listener(config.metrics.listen).await?;
     let opened = tokio::select! {
         opened = App::open(config) => opened?,
         () = stopped(&mut stop) => return Ok(()),
@@ -70,10 +72,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let url = format!("http://{}", listener.local_addr()?);
     tracing::info!(url, data_dir = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     print_line(&format!("listening on {url}"))?;
+    let metrics_url = for_metrics.as_ref().map(TcpListener::local_addr);
+    if let Some(address) = metrics_url.transpose()? {
+        tracing::info!(url = format!("http://{address}/metrics"), "serving metrics");
+    }
     let ended = server::run(listener, Arc::clone(&app), stopped(&mut stop));
     tokio::select! {
         () = ended => {}
         () = tidy(&app) => {}
+        () = measured(for_metrics, &app) => {}
     }
     app.close().await?;
     tracing::info!("stopped");
@@ -84,6 +91,24 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+    }
+}
+
+async fn metrics_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} (metrics.listen): {error}"))?;
+    Ok(Some(listener))
+}
+
+/// Answers Prometheus for ever, where that is asked for.
+async fn measured(listener: Option<TcpListener>, app: &Arc<App>) {
+    match listener {
+        Some(listener) => metrics::run(listener, Arc::clone(app)).await,
+        None => std::future::pending().await,
     }
 }
 

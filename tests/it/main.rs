@@ -40,6 +40,7 @@ mod forms;
 mod health;
 mod limits;
 mod memory_store;
+mod metrics;
 mod options;
 mod photos;
 mod profile;
