@@ -4,12 +4,14 @@
 
 mod admin;
 mod audit;
+mod bench_upload;
 mod check;
 mod errand;
 mod memory;
 mod serve;
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -66,6 +68,26 @@ struct Common {
     log_format: LogFormat,
 }
 
+impl Common {
+    /// The flags that give another process of this binary the same configuration and log.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--log".into(), self.log.clone().into()];
+        if let Some(format) = self.log_format.to_possible_value() {
+            arguments.push("--log-format".into());
+            arguments.push(format.get_name().into());
+        }
+        if let Some(file) = &self.config {
+            arguments.push("--config".into());
+            arguments.push(file.into());
+        }
+        for (key, value) in &self.set {
+            arguments.push("--set".into());
+            arguments.push(format!("{key}={value}").into());
+        }
+        arguments
+    }
+}
+
 /// Form of a line of the log.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
@@ -99,6 +121,9 @@ enum Command {
     /// Ask about this machine, or about what is stored on it
     #[command(subcommand)]
     Check(check::Check),
+    /// Measure uploads: of a private server with this configuration, or of the one at --url
+    #[command(after_help = bench_upload::EXAMPLES)]
+    BenchUpload(Box<bench_upload::Arguments>),
     /// Decode one picture for the server at the other end of standard input; not for people
     #[command(name = workers::SUBCOMMAND, hide = true)]
     DecodeWorker,
@@ -158,6 +183,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             audit::gc_pictures(&errand(config(Vec::new())?), &arguments)
         }
         Command::Check(check) => check::run(errand(config(Vec::new())?), &check),
+        Command::BenchUpload(arguments) => {
+            bench_upload::run(|| config(Vec::new()), &cli.common.arguments(), &arguments)
+        }
         Command::DecodeWorker => Ok(()),
     }
 }

@@ -37,6 +37,8 @@ pub struct Config {
     pub workers: Workers,
     /// `[storage]`: where everything is kept.
     pub storage: Storage,
+    /// `[metrics]`: what is counted, for Prometheus.
+    pub metrics: Metrics,
 }
 
 /// `[http]`: the listener and its limits.
@@ -264,6 +266,14 @@ impl Default for Storage {
             gc_interval_s: 86_400,
         }
     }
+}
+
+/// `[metrics]`: what is counted, for Prometheus.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and port of `GET /metrics`, apart from the API's. Without it nothing listens.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Secrets of documentation and examples that are long enough and known to everybody.

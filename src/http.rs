@@ -15,6 +15,7 @@ mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handlers;
+pub mod metrics;
 pub mod opening;
 mod rate_limit;
 mod request;

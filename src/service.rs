@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod admin;
 pub mod audit;
 pub mod maintenance;
+pub mod metrics;
 pub mod pictures;
 pub mod throttle;
 mod turns;
@@ -24,6 +25,7 @@ use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
 use crate::imaging;
 use crate::service::admin::Admin;
+use crate::service::metrics::Metrics;
 use crate::storage;
 use crate::storage::Store;
 use crate::workers;
@@ -127,6 +129,8 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
 pub struct App {
     /// What was configured; validated.
     pub config: Config,
+    /// What is counted.
+    pub metrics: Metrics,
     clock: Clock,
     store: Arc<dyn Store>,
     workers: Pool,
@@ -179,6 +183,7 @@ impl App {
         Ok(Self {
             clock,
             admin,
+            metrics: Metrics::default(),
             uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
             turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
             placeholder: pictures::placeholder(&workers, clock()).await?,

@@ -10,6 +10,7 @@ mod sled;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -106,6 +107,26 @@ pub struct StoredRendition {
 /// [`Error::Io`].
 pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     sled::open(config).await
+}
+
+/// Room that a store takes and has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Disk {
+    /// Files in the data directory, in bytes.
+    pub used_bytes: u64,
+    /// Left on its disk, in bytes, where the kernel says.
+    pub free_bytes: Option<u64>,
+}
+
+/// Looks at the disk that a data directory is on. Blocks.
+#[must_use]
+pub fn disk(data_dir: &Path) -> Disk {
+    let places = ["", "db", "db/blobs"].map(|place| data_dir.join(place));
+    let sizes = places.iter().map(|place| data_dir::size_bytes(place));
+    Disk {
+        used_bytes: sizes.fold(0, u64::saturating_add),
+        free_bytes: data_dir::free_bytes(data_dir).ok(),
+    }
 }
 
 /// What a store holds, counted.

@@ -75,6 +75,17 @@ pub struct InForce {
     pub landlock: Result<String, String>,
 }
 
+/// What the workers do at a moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// Pictures that are being decoded.
+    pub busy: usize,
+    /// Pictures that wait for a worker.
+    pub queued: usize,
+    /// Workers that wait for a picture.
+    pub ready: usize,
+}
+
 /// The workers. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
@@ -307,6 +318,22 @@ impl Pool {
                     }
                 }
             });
+        }
+    }
+
+    /// What the workers do just now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let shared = &self.shared;
+        let busy = shared
+            .count
+            .saturating_sub(shared.slots.available_permits());
+        let room = shared.count.saturating_add(shared.queue_max);
+        let taken = room.saturating_sub(shared.tickets.available_permits());
+        Load {
+            busy,
+            queued: taken.saturating_sub(busy),
+            ready: self.waiting(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::cli::memory;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::http::admin;
+use crate::http::metrics;
 use crate::http::opening;
 use crate::http::server;
 use crate::service::App;
@@ -68,6 +69,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
+    let for_metrics = metrics_listener(config.metrics.listen).await?;
     let opened = tokio::select! {
         opened = opening::until(&listener, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
@@ -76,6 +78,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let url = format!("http://{}", listener.local_addr()?);
     tracing::info!(url, data_dir = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     print_line(&format!("listening on {url}"))?;
+    let metrics_url = for_metrics.as_ref().map(TcpListener::local_addr);
+    if let Some(address) = metrics_url.transpose()? {
+        tracing::info!(url = format!("http://{address}/metrics"), "serving metrics");
+    }
     let stopping = CancellationToken::new();
     let served = server::run(listener, Arc::clone(&app), stopping.cancelled());
     let asked = administer(&app, &stopping);
@@ -86,7 +92,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let tidied = tidy(&app, &stopping);
     let collected = collect(&app, &stopping);
     let told = hung_up(hang_up, &stopping);
-    tokio::join!(waited, served, asked, tidied, collected, told);
+    let counted = measured(for_metrics, &app, &stopping);
+    tokio::join!(waited, served, asked, tidied, collected, told, counted);
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -96,6 +103,27 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("stopping: SIGTERM"),
         _ = interrupt.recv() => tracing::info!("stopping: SIGINT"),
+    }
+}
+
+async fn metrics_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} (metrics.listen): {error}"))?;
+    Ok(Some(listener))
+}
+
+/// Answers Prometheus until the end, where that is asked for.
+async fn measured(listener: Option<TcpListener>, app: &Arc<App>, stopping: &CancellationToken) {
+    let Some(listener) = listener else {
+        return;
+    };
+    tokio::select! {
+        () = metrics::run(listener, Arc::clone(app)) => {}
+        () = stopping.cancelled() => {}
     }
 }
 

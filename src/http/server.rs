@@ -41,6 +41,7 @@ use crate::http::route::Route;
 use crate::http::wire::Wire;
 use crate::service;
 use crate::service::App;
+use crate::service::metrics::Answered;
 
 /// Pause after a failed accept: out of file descriptors, say, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -175,6 +176,7 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
     let preflight = Cors::is_preflight(&method, &headers);
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
+    let is_upload = matches!(route, Ok(Route::ReplacePicture));
     let outcome = AssertUnwindSafe(routed(server, route, request, violation))
         .catch_unwind()
         .await;
@@ -189,7 +191,16 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
         }
     };
     finish(server, &headers, preflight, &mut reply, &request_id);
-    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = begin.elapsed();
+    server.app.metrics.answered(&Answered {
+        route: route_name,
+        method: method.as_str(),
+        status: reply.status().as_u16(),
+        code: cause.as_ref().map(|error| error.code),
+        is_upload,
+        took,
+    });
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     log(
         &method,
         route_name,

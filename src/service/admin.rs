@@ -269,13 +269,8 @@ impl Admin {
                 Ok(self.store.delete_user(&account.user_id).await?)
             }
             Task::IssueToken { user, ttl_s } => {
-                let account = self.named(&user).await?;
-                let ttl_s = ttl_s.unwrap_or(self.access_ttl_s);
-                let now = (self.clock)();
-                let issued = self
-                    .tokens
-                    .issue(&account.user_id, Kind::Access, now, ttl_s);
-                events.tell(Event::Token { token: issued? }).await
+                let token = self.token_for(&user, ttl_s).await?;
+                events.tell(Event::Token { token }).await
             }
             Task::CollectGarbage(how) => self.collect_garbage(how, events).await,
             Task::CheckStore => self.check_store(events).await,
@@ -331,6 +326,20 @@ impl Admin {
             created_at: (self.clock)(),
         };
         Ok(self.store.create_user(account, name).await?)
+    }
+
+    /// An access token for the user with this id or e-mail address, for so many seconds or `auth.access_ttl_s`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::About`] if there is no such user.
+    pub async fn token_for(&self, user: &str, ttl_s: Option<u64>) -> Result<String, Error> {
+        let account = self.named(user).await?;
+        let ttl_s = ttl_s.unwrap_or(self.access_ttl_s);
+        let now = (self.clock)();
+        Ok(self
+            .tokens
+            .issue(&account.user_id, Kind::Access, now, ttl_s)?)
     }
 
     /// The account with this id or e-mail address.

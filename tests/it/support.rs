@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod delivered;
+pub mod fake;
 pub mod fixtures;
 pub mod form;
 pub mod jpeg;

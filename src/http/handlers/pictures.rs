@@ -1,5 +1,7 @@
 //! The caller's picture.
 
+use std::time::Instant;
+
 use hyper::{Request, StatusCode};
 
 use crate::http::body::Body;
@@ -25,7 +27,10 @@ pub(in crate::http) async fn replace(
     let caller = context.authenticate(&headers).await?;
     let quota = context.app.admit_upload(&caller)?;
     let config = &context.app.config.http;
+    let begin = Instant::now();
     let form = form::read(&headers, body, &caller, context.room, config).await?;
+    let metrics = &context.app.metrics;
+    metrics.received(form.image.len(), begin.elapsed());
     let profile = context
         .app
         .replace_picture(&caller, form.image, form.crop)
