@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod migrate;
 mod serve;
 
 use std::error::Error as StdError;
@@ -82,6 +83,9 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
+    /// Move users and pictures in and out
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Ask about this machine
     #[command(subcommand)]
     Check(check::Check),
@@ -135,6 +139,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
         Command::User(command) => admin::user(config(Vec::new())?, command),
         Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
+        Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
         Command::Check(check) => check::run(config(Vec::new())?, &check),
         Command::DecodeWorker => Ok(()),
     }

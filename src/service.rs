@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod maintenance;
+pub mod migrate;
 pub mod pictures;
 pub mod throttle;
 

@@ -39,6 +39,7 @@ mod forms;
 mod health;
 mod limits;
 mod memory_store;
+mod migrate;
 mod options;
 mod photos;
 mod profile;

@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Engines, each with the only places that may name it.
 const ENGINES: &[(&str, &[&str])] = &[
     ("sled", &["storage/sled"]),
+    ("tar", &["storage/archive"]),
     ("libheif_rs", &["imaging/heif"]),
     ("libheif_sys", &["imaging/heif"]),
     ("turbojpeg", &["imaging/"]),
@@ -44,7 +45,7 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("jsonwebtoken", &["auth"]),
     ("argon2", &["auth"]),
-    ("aws_lc_rs", &["auth"]),
+    ("aws_lc_rs", &["auth", "storage/archive"]),
 ];
 
 /// What `imaging` must not touch, being pure.

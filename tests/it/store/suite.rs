@@ -1,5 +1,6 @@
 //! What every [`Store`] does. Each function is one behaviour and starts with an empty place.
 
+mod moved;
 mod together;
 
 use pockitd::domain::picture::Picture;
@@ -17,6 +18,10 @@ use super::picture;
 use super::user;
 use super::usual_picture;
 
+pub(super) use moved::{
+    put_user_is_read_back_with_times_and_picture, put_user_replaces_all_of_the_user_before,
+    put_user_that_is_taken_is_refused_and_changes_nothing,
+};
 pub(super) use together::{
     acknowledged_writes_are_there_after_reopening, dropped_future_leaves_all_or_nothing,
     reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
