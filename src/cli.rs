@@ -3,19 +3,26 @@
 //! stdout carries data, stderr the rest. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
 mod admin;
+mod audit;
+mod bench_upload;
 mod check;
+mod errand;
+mod memory;
 mod migrate;
 mod serve;
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use rustix::fs::Mode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
+use crate::cli::errand::Errand;
 use crate::config;
 use crate::config::{Config, Sources};
 use crate::service;
@@ -51,12 +58,35 @@ struct Common {
     /// Set any key of the configuration, such as picture.fit=pad; may be repeated
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
+    /// Say on stderr whether a running server does the work or the command itself
+    #[arg(short, long, global = true)]
+    verbose: bool,
     /// What to log on stderr: error, warn, info, debug, trace, or target=level,…
     #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
     log: String,
     /// How to write the log
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+}
+
+impl Common {
+    /// The flags that give another process of this binary the same configuration and log.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--log".into(), self.log.clone().into()];
+        if let Some(format) = self.log_format.to_possible_value() {
+            arguments.push("--log-format".into());
+            arguments.push(format.get_name().into());
+        }
+        if let Some(file) = &self.config {
+            arguments.push("--config".into());
+            arguments.push(file.into());
+        }
+        for (key, value) in &self.set {
+            arguments.push("--set".into());
+            arguments.push(format!("{key}={value}").into());
+        }
+        arguments
+    }
 }
 
 /// Form of a line of the log.
@@ -86,9 +116,18 @@ enum Command {
     /// Move users and pictures in and out
     #[command(subcommand)]
     Migrate(migrate::Migrate),
-    /// Ask about this machine
+    /// Remove pictures that no profile points at, and find profiles whose picture cannot be read
+    #[command(
+        after_help = "Safe while a server runs. The space is used again by the store; the file system does not get it \
+        back.\n\nExamples:\n  pockitd gc-pictures --dry-run\n  pockitd gc-pictures --repair --json"
+    )]
+    GcPictures(audit::GcPictures),
+    /// Ask about this machine, or about what is stored on it
     #[command(subcommand)]
     Check(check::Check),
+    /// Measure uploads: of a private server with this configuration, or of the one at --url
+    #[command(after_help = bench_upload::EXAMPLES)]
+    BenchUpload(Box<bench_upload::Arguments>),
     /// Decode one picture for the server at the other end of standard input; not for people
     #[command(name = workers::SUBCOMMAND, hide = true)]
     DecodeWorker,
@@ -109,6 +148,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    // Whatever is written holds addresses, password hashes, keys or faces: it is for this user only, also in a data
+    // directory that others may enter.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     if matches!(cli.command, Command::DecodeWorker) {
         return workers::child::run();
     }
@@ -135,12 +177,20 @@ pub fn command() -> clap::Command {
 fn run(cli: Cli) -> Result<(), Failure> {
     start_log(&cli.common)?;
     let config = |texts| load(&cli.common, texts);
+    let verbose = cli.common.verbose;
+    let errand = |config| Errand { config, verbose };
     match cli.command {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
-        Command::User(command) => admin::user(config(Vec::new())?, command),
-        Command::Token(arguments) => admin::token(config(Vec::new())?, &arguments),
         Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
-        Command::Check(check) => check::run(config(Vec::new())?, &check),
+        Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
+        Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
+        Command::GcPictures(arguments) => {
+            audit::gc_pictures(&errand(config(Vec::new())?), &arguments)
+        }
+        Command::Check(check) => check::run(errand(config(Vec::new())?), &check),
+        Command::BenchUpload(arguments) => {
+            bench_upload::run(|| config(Vec::new()), &cli.common.arguments(), &arguments)
+        }
         Command::DecodeWorker => Ok(()),
     }
 }

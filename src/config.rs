@@ -37,6 +37,8 @@ pub struct Config {
     pub workers: Workers,
     /// `[storage]`: where everything is kept.
     pub storage: Storage,
+    /// `[metrics]`: what is counted, for Prometheus.
+    pub metrics: Metrics,
 }
 
 /// `[http]`: the listener and its limits.
@@ -67,7 +69,7 @@ pub struct Http {
     pub form_overhead_bytes_max: u64,
     /// Parts of an upload's form.
     pub form_parts_max: usize,
-    /// Upload bodies held in memory at once, in bytes over all requests. What does not fit is answered with 503.
+    /// Upload bodies held in memory at once, in bytes over all requests; one user has a quarter of it. What does not fit is answered with 503.
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,
@@ -97,7 +99,7 @@ impl Default for Http {
             upload_bytes_max: 5 * 1_024 * 1_024,
             form_overhead_bytes_max: 64 * 1_024,
             form_parts_max: 16,
-            bodies_bytes_max: 160 * 1_024 * 1_024,
+            bodies_bytes_max: 96 * 1_024 * 1_024,
             bodies_wait_ms: 10_000,
             json_bytes_max: 16 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
@@ -137,6 +139,8 @@ pub struct Auth {
     pub argon2_passes: u32,
     /// Password hashes computed at once; further log-ins wait.
     pub hashes_at_once_max: usize,
+    /// Passwords that may wait for that; more are answered with 503.
+    pub hashes_waiting_max: usize,
 }
 
 impl Default for Auth {
@@ -151,6 +155,7 @@ impl Default for Auth {
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashes_at_once_max: 2,
+            hashes_waiting_max: 32,
         }
     }
 }
@@ -188,6 +193,8 @@ pub struct Picture {
     pub progressive: bool,
     /// Most pixels that an upload may have, judged by its header before anything is decoded.
     pub pixels_max: u64,
+    /// Longest side that an upload may have, in pixels, judged like its pixels.
+    pub side_px_max: u32,
 }
 
 impl Default for Picture {
@@ -199,6 +206,7 @@ impl Default for Picture {
             quality: 85,
             progressive: false,
             pixels_max: 64_000_000,
+            side_px_max: 65_535,
         }
     }
 }
@@ -243,6 +251,9 @@ pub struct Storage {
     pub rendition_cache_bytes: u64,
     /// Disk space that is kept free, in bytes: writes that would go below it are answered with 507.
     pub free_bytes_min: u64,
+    /// How often a server looks for pictures that no profile points at and removes them, in seconds, give or take a
+    /// tenth; 0: never.
+    pub gc_interval_s: u64,
 }
 
 impl Default for Storage {
@@ -252,9 +263,25 @@ impl Default for Storage {
             page_cache_bytes: 16 * 1_024 * 1_024,
             rendition_cache_bytes: 32 * 1_024 * 1_024,
             free_bytes_min: 128 * 1_024 * 1_024,
+            gc_interval_s: 86_400,
         }
     }
 }
+
+/// `[metrics]`: what is counted, for Prometheus.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Address and port of `GET /metrics`, apart from the API's. Without it nothing listens.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Secrets of documentation and examples that are long enough and known to everybody.
+const SECRETS_KNOWN: [&str; 3] = [
+    "a-string-secret-at-least-256-bits-long",
+    "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    "at least 32 bytes, better random",
+];
 
 /// A text that is never printed.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
@@ -266,6 +293,27 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Why nobody should sign with it, if there is a reason.
+    #[must_use]
+    pub fn weakness(&self) -> Option<String> {
+        let bytes = self.0.as_bytes();
+        let length = bytes.len();
+        if length < SECRET_BYTES_MIN {
+            return Some(format!(
+                "has {length} bytes, must have at least {SECRET_BYTES_MIN}"
+            ));
+        }
+        let repeats = (1..=length / 2).any(|period| {
+            let shifted = bytes.iter().skip(period);
+            shifted.zip(bytes).all(|(later, earlier)| later == earlier)
+        });
+        if repeats {
+            return Some("repeats itself, must be random".to_owned());
+        }
+        let known = SECRETS_KNOWN.contains(&self.0.to_ascii_lowercase().as_str());
+        known.then(|| "is known to everybody, must be random".to_owned())
     }
 }
 

@@ -1,18 +1,26 @@
 //! Bytes on a socket to use cases and back: HTTP/1.1 on raw hyper. The only place that knows status codes.
 //!
-//! An answer is always one of ours: a refusal is a value (`error::ApiError`), never a dropped connection, as long as
-//! the client reads. Every read has a limit and a deadline; both come from `[http]` of the configuration.
+//! A refusal is a value (`error::ApiError`), never a dropped connection, as long as the client reads. Only a head that
+//! hyper cannot parse is answered by hyper itself: 400 or 431 without a body. Every read has a limit and a deadline; both come from `[http]` of the configuration.
 
+pub mod admin;
 mod body;
 mod conditional;
 mod cors;
+mod crowd;
+mod disposition;
 mod error;
 mod form;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
+pub mod metrics;
+pub mod opening;
 mod rate_limit;
 mod request;
 mod respond;
+mod room;
 mod route;
 pub mod server;
 mod wire;

@@ -12,6 +12,8 @@ mod canvas;
 mod color;
 mod encode;
 mod exif;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod geometry;
 mod heif;
 mod jpeg;
@@ -58,6 +60,12 @@ pub enum Error {
         height: u32,
         pixels: u64,
         pixels_max: u64,
+    },
+    #[error("the picture is {width} × {height} pixels, the limit of a side is {side_px_max}")]
+    SideTooLong {
+        width: u32,
+        height: u32,
+        side_px_max: u32,
     },
     #[error("the crop ends at {right},{bottom}, outside the picture of {width} × {height}")]
     CropOutside {
@@ -109,6 +117,18 @@ pub struct Rendered {
     pub applied: Vec<Applied>,
 }
 
+/// The largest rendition before it is encoded: what there is to say about decoding, resizing and colours, without what
+/// the encoder adds. For measurements.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unencoded {
+    /// Width, in pixels.
+    pub width: u16,
+    /// Height, in pixels.
+    pub height: u16,
+    /// Red, green and blue of each pixel, row by row, in sRGB.
+    pub rgb: Vec<u8>,
+}
+
 /// Makes renditions; keeps buffers, resizer and colour transforms for the next picture. One a worker.
 #[derive(Debug)]
 pub struct Renderer {
@@ -133,6 +153,15 @@ impl Renderer {
     /// See [`Error`]; each names the limit and the actual value where there is one.
     pub fn render(&mut self, upload: &[u8], crop: Option<Crop>) -> Result<Rendered, Error> {
         self.tools.render(&self.config, upload, crop)
+    }
+
+    /// The largest rendition of the whole upload, not encoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Renderer::render`].
+    pub fn unencoded(&mut self, upload: &[u8]) -> Result<Unencoded, Error> {
+        self.tools.unencoded(&self.config, upload)
     }
 
     /// The picture of someone who has none: a neutral silhouette, in the configured sizes.

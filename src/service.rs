@@ -3,28 +3,30 @@
 //! [`App`] is built once and never changes. What changes lives in the store.
 
 pub mod accounts;
+pub mod admin;
+pub mod audit;
 pub mod maintenance;
+pub mod metrics;
 pub mod migrate;
 pub mod pictures;
 pub mod throttle;
+mod turns;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
-
 use crate::auth;
 use crate::auth::keys;
 use crate::auth::password;
-use crate::auth::password::Hasher;
 use crate::auth::token;
-use crate::auth::token::Tokens;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
 use crate::imaging;
+use crate::service::admin::Admin;
+use crate::service::metrics::Metrics;
 use crate::storage;
 use crate::storage::Store;
 use crate::workers;
@@ -66,8 +68,18 @@ pub enum Error {
     NoWorker(#[source] workers::Error),
     #[error("all workers are busy and {queue_max} pictures wait already")]
     Busy { queue_max: usize },
+    #[error("passwords are being checked, and {queue_max} more wait already")]
+    HashesBusy { queue_max: usize },
     #[error("the store did not do it")]
     Storage(#[from] storage::Error),
+    #[error("the store has {findings} findings")]
+    Unsound { findings: u64 },
+    #[error("{user}")]
+    About {
+        user: String,
+        #[source]
+        source: storage::Error,
+    },
     #[error("password hashing failed")]
     Password(#[from] password::Error),
     #[error("a token could not be made")]
@@ -118,13 +130,15 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
 pub struct App {
     /// What was configured; validated.
     pub config: Config,
+    /// What is counted.
+    pub metrics: Metrics,
     clock: Clock,
     store: Arc<dyn Store>,
     workers: Pool,
-    tokens: Tokens,
-    hasher: Hasher,
-    hash_slots: Arc<Semaphore>,
+    /// What the command line asks for, over the same store.
+    pub admin: Arc<Admin>,
     uploads: throttle::Uploads,
+    turns: turns::Turns,
     placeholder: Vec<(u16, Stored)>,
 }
 
@@ -159,18 +173,20 @@ impl App {
         store: Arc<dyn Store>,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let found = keys::find(&config.auth, &config.storage.data_dir)?;
-        if let Some(file) = &found.made {
-            tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
+        let key_file = config.storage.data_dir.join(keys::FILE_NAME);
+        let had_key = key_file.exists();
+        let admin = Arc::new(Admin::new(&config, Arc::clone(&store), clock)?);
+        if !had_key && key_file.exists() && store.counts().await?.users > 0 {
+            tracing::warn!(file = %key_file.display(), "the signing key was gone: tokens made before are void now");
         }
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
         Ok(Self {
             clock,
-            tokens: Tokens::new(&found.secret, config.auth.leeway_s),
-            hasher: Hasher::new(&config.auth)?,
-            hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
+            admin,
+            metrics: Metrics::default(),
             uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
+            turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
             placeholder: pictures::placeholder(&workers, clock()).await?,
             store,
             workers,

@@ -4,12 +4,14 @@
 //! or how pictures are made.
 
 pub mod archive;
+pub mod audit;
 mod data_dir;
 pub mod record;
 mod sled;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +27,9 @@ use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
+use crate::storage::audit::Examined;
+use crate::storage::audit::Finding;
+use crate::storage::audit::Place;
 
 /// Why the store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,7 +47,10 @@ pub enum Error {
     /// The write would leave less free space than `storage.free_bytes_min`.
     #[error("disk is full: {free} bytes are free, {free_min} must stay free")]
     DiskFull { free: u64, free_min: u64 },
-    /// Another process has the data directory, or it cannot be opened.
+    /// Another process has the data directory.
+    #[error("cannot open the store: {holder} has the data directory {directory}")]
+    InUse { holder: String, directory: String },
+    /// The store cannot be opened, or is closed.
     #[error("cannot open the store: {0}")]
     Unavailable(String),
     /// The store was written by a newer program.
@@ -96,7 +104,8 @@ pub struct StoredRendition {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if another process has it, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+/// [`Error::InUse`] if another process has it, [`Error::Unavailable`], [`Error::TooNew`], [`Error::Damaged`],
+/// [`Error::Io`].
 pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     sled::open(config).await
 }
@@ -120,6 +129,26 @@ pub struct WholeUser {
 /// What the system says.
 pub fn unnamed_file(config: &config::Storage) -> std::io::Result<std::fs::File> {
     data_dir::unnamed_file(&config.data_dir)
+}
+
+/// Room that a store takes and has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Disk {
+    /// Files in the data directory, in bytes.
+    pub used_bytes: u64,
+    /// Left on its disk, in bytes, where the kernel says.
+    pub free_bytes: Option<u64>,
+}
+
+/// Looks at the disk that a data directory is on. Blocks.
+#[must_use]
+pub fn disk(data_dir: &Path) -> Disk {
+    let places = ["", "db", "db/blobs"].map(|place| data_dir.join(place));
+    let sizes = places.iter().map(|place| data_dir::size_bytes(place));
+    Disk {
+        used_bytes: sizes.fold(0, u64::saturating_add),
+        free_bytes: data_dir::free_bytes(data_dir).ok(),
+    }
 }
 
 /// What a store holds, counted.
@@ -248,6 +277,26 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`].
     async fn counts(&self) -> Result<Counts, Error>;
+
+    /// One step of an audit: looks at some of what there is, from `from` on (none: from the beginning), compares all
+    /// checksums and references, and says where to go on. Reads and writes go on meanwhile; what is found was so at
+    /// one moment. A picture that no profile points at is left out if it was not uploaded before `older_than`: where a
+    /// write takes several steps, it may be about to be pointed at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a place of another store, [`Error::Damaged`] if the walk cannot go on, [`Error::Io`].
+    async fn examine(&self, from: Option<&Place>, older_than: Timestamp)
+    -> Result<Examined, Error>;
+
+    /// Puts right what was found, as its [`Problem`](audit::Problem) says, if it is still so; whether anything was
+    /// written. `now` becomes the time of change of a profile that loses its picture. Not to be called twice at once
+    /// for the counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
+    async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error>;
 
     /// Whether writes would be taken just now.
     ///

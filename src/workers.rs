@@ -12,6 +12,7 @@ pub mod child;
 mod process;
 mod protocol;
 mod sandbox;
+mod tally;
 
 use std::fmt;
 use std::io;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::config;
 use crate::domain::picture::Crop;
@@ -30,9 +32,11 @@ use crate::imaging;
 use crate::imaging::Rendered;
 use crate::workers::process::{Outcome, Worker};
 use crate::workers::protocol::{Job, Reply, Setup};
+use crate::workers::tally::{DEATHS_IN_A_ROW, Dying, Tally};
 
 pub use process::{Death, SUBCOMMAND};
 pub use protocol::Forbidden;
+pub use tally::Deaths;
 
 /// Longest time from start to ready: milliseconds when all is well, more on a machine that is very busy.
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -52,6 +56,8 @@ pub enum Error {
     Died(#[source] Death),
     #[error("decode workers are killed from outside, {0} in a row for one upload")]
     Killed(usize),
+    #[error("decode workers died of {0} different uploads in a row")]
+    Dying(usize),
     #[error("cannot start a decode worker")]
     Start(#[source] io::Error),
     #[error(
@@ -67,6 +73,17 @@ pub struct InForce {
     pub seccomp: Result<(), String>,
     /// How far files and network are forbidden, or why they are not.
     pub landlock: Result<String, String>,
+}
+
+/// What the workers do at a moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Load {
+    /// Pictures that are being decoded.
+    pub busy: usize,
+    /// Pictures that wait for a worker.
+    pub queued: usize,
+    /// Workers that wait for a picture.
+    pub ready: usize,
 }
 
 /// The workers. Cheap to clone.
@@ -86,6 +103,7 @@ struct Shared {
     slots: Semaphore,
     tickets: Semaphore,
     starting: TaskTracker,
+    tally: Tally,
 }
 
 impl fmt::Debug for Pool {
@@ -135,6 +153,7 @@ impl Pool {
             slots: Semaphore::new(count),
             tickets: Semaphore::new(count.saturating_add(config.queue_max)),
             starting: TaskTracker::new(),
+            tally: Tally::default(),
         });
         let first = shared.start_one().await.map_err(Error::Start)?;
         let in_force = InForce {
@@ -158,9 +177,60 @@ impl Pool {
     /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
     pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
-        let outcome = self.run(Job::Render { length, crop }, &upload).await?;
-        answer::rendered(outcome, &self.shared.setup.picture)
-            .map_err(|reason| Error::Died(Death::Nonsense(reason)))
+        let tally = &self.shared.tally;
+        let run = self.run(Job::Render { length, crop }, &upload).await;
+        let rendered = run.and_then(|outcome| {
+            answer::rendered(outcome, &self.shared.setup.picture).map_err(|reason| {
+                let death = Death::Nonsense(reason);
+                tally.count(&death);
+                Error::Died(death)
+            })
+        });
+        match &rendered {
+            Ok(_) | Err(Error::Picture(_)) => tally.lived(),
+            Err(Error::Died(_)) => tally.died(xxh3_128(&upload)),
+            Err(_) => {}
+        }
+        rendered
+    }
+
+    /// Whether pictures can be decoded just now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Dying`] after three deaths of different uploads in a row, until a picture is made again: an upload,
+    /// or half a minute after the last death one of our own. [`Error::Start`] if the machine gives no process.
+    pub async fn ready(&self) -> Result<(), Error> {
+        match self.shared.tally.dying() {
+            Dying::No if self.waiting() > 0 || !self.shared.starting.is_empty() => Ok(()),
+            Dying::No => {
+                let busy = self.shared.slots.available_permits() == 0;
+                // Workers that are at work say as much as one that waits.
+                if !busy {
+                    let worker = self.shared.start_one().await.map_err(Error::Start)?;
+                    self.shared.put(worker);
+                }
+                Ok(())
+            }
+            Dying::Perhaps => {
+                self.placeholder().await?;
+                self.shared.tally.lived();
+                Ok(())
+            }
+            Dying::Yes => Err(Error::Dying(DEATHS_IN_A_ROW)),
+        }
+    }
+
+    /// How many workers one user may keep busy, so that others find one: half of them.
+    #[must_use]
+    pub fn turns_per_user(&self) -> usize {
+        self.shared.count.div_ceil(2)
+    }
+
+    /// How many workers died since the start, by cause.
+    #[must_use]
+    pub fn deaths(&self) -> Deaths {
+        self.shared.tally.deaths()
     }
 
     /// The picture of users who have none.
@@ -221,9 +291,14 @@ impl Pool {
                     ..
                 }) => return Err(Error::Picture(refused.into())),
                 Ok(outcome) => return Ok(outcome),
-                // Not the upload's fault: the filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT.
-                Err(Death::Outside) => tracing::warn!("a decode worker was killed from outside"),
-                Err(death) => return Err(Error::Died(death)),
+                Err(death) => {
+                    shared.tally.count(&death);
+                    // The filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT: this is somebody else's.
+                    if death != Death::Outside {
+                        return Err(Error::Died(death));
+                    }
+                    tracing::warn!("a decode worker was killed from outside");
+                }
             }
         }
         Err(Error::Killed(KILLED_MAX))
@@ -243,6 +318,22 @@ impl Pool {
                     }
                 }
             });
+        }
+    }
+
+    /// What the workers do just now.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let shared = &self.shared;
+        let busy = shared
+            .count
+            .saturating_sub(shared.slots.available_permits());
+        let room = shared.count.saturating_add(shared.queue_max);
+        let taken = room.saturating_sub(shared.tickets.available_permits());
+        Load {
+            busy,
+            queued: taken.saturating_sub(busy),
+            ready: self.waiting(),
         }
     }
 

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use crate::auth::NoRandomness;
 use crate::auth::random;
 use crate::config;
-use crate::config::SECRET_BYTES_MIN;
 use crate::config::Secret;
 
 /// Name of the key file in the data directory.
@@ -26,8 +25,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("the secret in {file} has {length} bytes, it must have at least {SECRET_BYTES_MIN}")]
-    TooShort { file: PathBuf, length: usize },
+    #[error("the secret in {file} {weakness}")]
+    Weak { file: PathBuf, weakness: String },
     #[error("cannot make the signing key {file}")]
     Make {
         file: PathBuf,
@@ -51,7 +50,7 @@ pub struct Found {
 ///
 /// # Errors
 ///
-/// A file that cannot be read or made, or holds less than [`SECRET_BYTES_MIN`] bytes.
+/// A file that cannot be read or made, or holds a secret with a [`Secret::weakness`].
 pub fn find(config: &config::Auth, data_dir: &Path) -> Result<Found, Error> {
     if let Some(secret) = &config.secret {
         return Ok(Found {
@@ -78,14 +77,12 @@ fn read(file: &Path) -> Result<Secret, Error> {
         file: file.to_owned(),
         source,
     })?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.len() < SECRET_BYTES_MIN {
-        return Err(Error::TooShort {
-            file: file.to_owned(),
-            length: secret.len(),
-        });
+    let secret = Secret::from(text.trim_end_matches(['\r', '\n']).to_owned());
+    if let Some(weakness) = secret.weakness() {
+        let file = file.to_owned();
+        return Err(Error::Weak { file, weakness });
     }
-    Ok(Secret::from(secret.to_owned()))
+    Ok(secret)
 }
 
 /// Makes the file with 256 random bits in hexadecimal unless it is there; true if it was made.
@@ -174,7 +171,8 @@ mod tests {
         let short = find(&config(&file), folder.path()).unwrap_err();
         let missing = find(&config(&folder.path().join("none")), folder.path()).unwrap_err();
 
-        assert!(matches!(short, Error::TooShort { length: 9, .. }));
+        assert!(matches!(short, Error::Weak { .. }));
+        assert!(short.to_string().contains("has 9 bytes"));
         assert!(!short.to_string().contains("too-short"));
         assert!(matches!(missing, Error::Read { .. }));
     }

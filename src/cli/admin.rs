@@ -1,4 +1,4 @@
-//! `pockitd user` and `pockitd token`: one use case each, as text or JSON.
+//! `pockitd user` and `pockitd token`: one task each, shown as text or JSON.
 
 use std::io::{self, BufRead};
 
@@ -6,16 +6,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::cli::Failure;
+use crate::cli::errand::Errand;
 use crate::cli::print_line;
-use crate::config::Config;
-use crate::domain::user::Account;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
-use crate::service;
-use crate::service::App;
-
-/// Accounts that are fetched at once.
-const PAGE: usize = 1_000;
+use crate::domain::user::UserId;
+use crate::service::admin::{Event, Task};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
@@ -30,6 +26,9 @@ pub(super) enum User {
         /// Display name; without it, what stands before the @
         #[arg(long)]
         name: Option<DisplayName>,
+        /// The id that tokens of another issuer call this user by, such as 42; without it a new one is made
+        #[arg(long)]
+        id: Option<UserId>,
         /// Read the password from the first line of standard input; without it the user cannot log in with one
         #[arg(long)]
         password_stdin: bool,
@@ -62,89 +61,67 @@ pub(super) struct Token {
 }
 
 /// `pockitd user …`
-pub(super) fn user(config: Config, command: User) -> Result<(), Failure> {
-    with_app(config, async |app| match command {
+pub(super) fn user(errand: &Errand, command: User) -> Result<(), Failure> {
+    match command {
         User::Add {
             email,
             name,
+            id,
             password_stdin,
             json,
         } => {
             let password = if password_stdin {
-                Some(first_line()?)
+                Some(first_line()?.into())
             } else {
                 None
             };
-            let address = email.as_str().to_owned();
-            let profile = app.add_user(email, password, name).await.map_err(told)?;
-            let id = profile.user_id;
-            let line = if json {
-                json!({ "user_id": id, "email": address, "name": profile.name }).to_string()
-            } else {
-                id.to_string()
+            let task = Task::AddUser {
+                email,
+                name,
+                id,
+                password,
             };
-            Ok(print_line(&line)?)
+            errand.run(task, |event| show(event, json))
         }
-        User::List { json } => list(app, json).await,
-        User::Delete { user } => {
-            let account = app.find(&user).await.map_err(|error| about(&user, error))?;
-            Ok(app.delete_user(&account.user_id).await?)
-        }
-    })
-}
-
-/// `pockitd token USER`
-pub(super) fn token(config: Config, arguments: &Token) -> Result<(), Failure> {
-    with_app(config, async |app| {
-        let ttl = arguments.ttl.unwrap_or(app.config.auth.access_ttl_s);
-        let token = app
-            .token_for(&arguments.user, ttl)
-            .await
-            .map_err(|error| about(&arguments.user, error))?;
-        Ok(print_line(&token)?)
-    })
-}
-
-async fn list(app: &App, json: bool) -> Result<(), Failure> {
-    let mut last = None;
-    loop {
-        let page = app.accounts(last.as_ref(), PAGE).await?;
-        for Account {
-            user_id,
-            email,
-            created_at,
-            ..
-        } in &page
-        {
-            let line = if json {
-                json!({ "user_id": user_id, "email": email, "created_at": created_at.to_string() })
-                    .to_string()
-            } else {
-                format!("{user_id}\t{email}\t{created_at}")
-            };
-            print_line(&line)?;
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-        last = page.into_iter().next_back().map(|account| account.user_id);
+        User::List { json } => errand.run(Task::ListUsers, |event| show(event, json)),
+        User::Delete { user } => errand.run(Task::DeleteUser { user }, |event| show(event, false)),
     }
 }
 
-/// Opens the program without its listener, does one thing, closes it.
-fn with_app(
-    config: Config,
-    work: impl AsyncFnOnce(&App) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let app = App::open(config).await?;
-        let result = work(&app).await;
-        app.close().await?;
-        result
-    })
+/// `pockitd token USER`
+pub(super) fn token(errand: &Errand, arguments: Token) -> Result<(), Failure> {
+    let task = Task::IssueToken {
+        user: arguments.user,
+        ttl_s: arguments.ttl,
+    };
+    errand.run(task, |event| show(event, false))
+}
+
+fn show(event: Event, json: bool) -> Result<(), Failure> {
+    let line = match event {
+        Event::Added {
+            user_id,
+            email,
+            name,
+        } if json => json!({ "user_id": user_id, "email": email, "name": name }).to_string(),
+        Event::Added { user_id, .. } => user_id.to_string(),
+        Event::User {
+            user_id,
+            email,
+            created_at,
+        } if json => {
+            json!({ "user_id": user_id, "email": email, "created_at": created_at.to_string() })
+                .to_string()
+        }
+        Event::User {
+            user_id,
+            email,
+            created_at,
+        } => format!("{user_id}\t{email}\t{created_at}"),
+        Event::Token { token } => token,
+        _ => return Ok(()),
+    };
+    Ok(print_line(&line)?)
 }
 
 fn first_line() -> Result<String, Failure> {
@@ -153,20 +130,8 @@ fn first_line() -> Result<String, Failure> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// The sentence for whoever typed the command: what was wrong rather than who noticed.
-fn told(error: service::Error) -> Failure {
-    match error {
-        service::Error::Storage(cause) => cause.into(),
-        other => other.into(),
-    }
-}
-
-fn about(user: &str, error: service::Error) -> Failure {
-    format!("{user}: {}", told(error)).into()
-}
-
 /// `90`, `90s`, `15m`, `12h` or `30d` in seconds.
-fn seconds(text: &str) -> Result<u64, String> {
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a time such as 90s, 15m, 12h or 30d");
     let digits = text.trim_end_matches(['s', 'm', 'h', 'd']);
     let number: u64 = digits.parse().map_err(|_| wrong())?;

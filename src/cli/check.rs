@@ -1,9 +1,11 @@
-//! `pockitd check …`: questions about this machine, answered by trying.
+//! `pockitd check …`: questions about this machine and what is stored on it, answered by trying.
 
 use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::Failure;
+use crate::cli::audit;
+use crate::cli::errand::Errand;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::workers::{Forbidden, Pool};
@@ -14,6 +16,15 @@ pub(super) enum Check {
     #[command(after_help = "Exit code 1 if anything forbidden went through.")]
     Sandbox {
         /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read everything that is stored and compare it with its checksums and with each other
+    #[command(
+        after_help = "Exit code 1 if anything is found. `pockitd gc-pictures --repair` puts right what can be."
+    )]
+    Store {
+        /// Print one JSON object a line: what was found, then a summary
         #[arg(long)]
         json: bool,
     },
@@ -28,12 +39,15 @@ const ATTEMPTS: [(Forbidden, &str); 4] = [
 ];
 
 /// `pockitd check …`
-pub(super) fn run(config: Config, check: &Check) -> Result<(), Failure> {
-    let Check::Sandbox { json } = check;
+pub(super) fn run(errand: Errand, check: &Check) -> Result<(), Failure> {
+    let json = match check {
+        Check::Store { json } => return audit::check_store(&errand, *json),
+        Check::Sandbox { json } => *json,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(sandbox(config, *json))
+    runtime.block_on(sandbox(errand.config, json))
 }
 
 async fn sandbox(mut config: Config, json: bool) -> Result<(), Failure> {

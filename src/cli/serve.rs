@@ -7,10 +7,15 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::cli::memory;
 use crate::cli::print_line;
 use crate::config::Config;
+use crate::http::admin;
+use crate::http::metrics;
+use crate::http::opening;
 use crate::http::server;
 use crate::service::App;
 
@@ -45,6 +50,7 @@ impl Arguments {
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(config: Config) -> Result<(), Failure> {
+    memory::give_back_early();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
@@ -52,29 +58,42 @@ pub(super) fn run(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let data_dir = config.storage.data_dir.clone();
+    let data_dir = std::path::absolute(&config.storage.data_dir)?;
     let address = config.http.listen;
     // Before the store is opened: a stop during a long recovery is a stop, too.
     let mut stop = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    let hang_up = signal(SignalKind::hangup())?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
+    let for_metrics = metrics_listener(config.metrics.listen).await?;
     let opened = tokio::select! {
-        opened = App::open(config) => opened?,
+        opened = opening::until(&listener, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);
     let url = format!("http://{}", listener.local_addr()?);
     tracing::info!(url, data_dir = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     print_line(&format!("listening on {url}"))?;
-    let ended = server::run(listener, Arc::clone(&app), stopped(&mut stop));
-    tokio::select! {
-        () = ended => {}
-        () = tidy(&app) => {}
+    let metrics_url = for_metrics.as_ref().map(TcpListener::local_addr);
+    if let Some(address) = metrics_url.transpose()? {
+        tracing::info!(url = format!("http://{address}/metrics"), "serving metrics");
     }
+    let stopping = CancellationToken::new();
+    let served = server::run(listener, Arc::clone(&app), stopping.cancelled());
+    let asked = administer(&app, &stopping);
+    let waited = async {
+        stopped(&mut stop).await;
+        stopping.cancel();
+    };
+    let tidied = tidy(&app, &stopping);
+    let collected = collect(&app, &stopping);
+    let told = hung_up(hang_up, &stopping);
+    let counted = measured(for_metrics, &app, &stopping);
+    tokio::join!(waited, served, asked, tidied, collected, told, counted);
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -87,11 +106,71 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     }
 }
 
-/// Housekeeping for ever.
-async fn tidy(app: &App) {
+async fn metrics_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} (metrics.listen): {error}"))?;
+    Ok(Some(listener))
+}
+
+/// Answers Prometheus until the end, where that is asked for.
+async fn measured(listener: Option<TcpListener>, app: &Arc<App>, stopping: &CancellationToken) {
+    let Some(listener) = listener else {
+        return;
+    };
+    tokio::select! {
+        () = metrics::run(listener, Arc::clone(app)) => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+/// A terminal that is closed, or an operator who expects a reload: neither is a reason to end.
+async fn hung_up(mut hang_up: Signal, stopping: &CancellationToken) {
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {
+                tracing::info!("SIGHUP changes nothing: the configuration is read at the start");
+            }
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Serves commands on this machine. A server that cannot is a server nevertheless.
+async fn administer(app: &App, stopping: &CancellationToken) {
+    match admin::listener::Listener::bind(&app.config.storage.data_dir) {
+        Ok(listener) => {
+            admin::listener::run(listener, Arc::clone(&app.admin), stopping.cancelled()).await;
+        }
+        Err(error) => {
+            let file = admin::FILE_NAME;
+            tracing::warn!(%error, file, "no admin socket: commands have to wait until this server stops");
+        }
+    }
+}
+
+/// Housekeeping until the end.
+async fn tidy(app: &App, stopping: &CancellationToken) {
     let mut tick = tokio::time::interval(TIDY_EVERY);
     loop {
-        tick.tick().await;
-        app.tidy_memory();
+        tokio::select! {
+            _ = tick.tick() => app.tidy_memory(),
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Collects garbage until the end.
+async fn collect(app: &App, stopping: &CancellationToken) {
+    let interval = Duration::from_secs(app.config.storage.gc_interval_s);
+    if interval.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = app.admin.collect_regularly(interval) => {}
+        () = stopping.cancelled() => {}
     }
 }

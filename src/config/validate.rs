@@ -1,6 +1,7 @@
 //! Values that are well-formed one by one and still cannot work: out of range, or at odds with each other.
 
 use crate::config::Config;
+use crate::config::Secret;
 
 /// A value that cannot be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,6 +18,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const LEEWAY_S_MAX: u64 = 30;
 /// Sides that a rendition may have, in pixels.
 const SIZE_PX_RANGE: std::ops::RangeInclusive<u16> = 16..=2_048;
+/// Longest interval, in seconds.
+const YEAR_S: u64 = 365 * 86_400;
 /// Most renditions a picture.
 const SIZES_MAX: usize = 8;
 
@@ -104,17 +107,8 @@ impl Config {
                 "is set and so is auth.secret_file, must be one of them".to_owned(),
             );
         }
-        if let Some(length) = auth
-            .secret
-            .as_ref()
-            .map(|secret| secret.expose().len())
-            .filter(|length| *length < SECRET_BYTES_MIN)
-        {
-            push(
-                found,
-                "auth.secret",
-                format!("has {length} bytes, must have at least {SECRET_BYTES_MIN}"),
-            );
+        if let Some(weakness) = auth.secret.as_ref().and_then(Secret::weakness) {
+            push(found, "auth.secret", weakness);
         }
         if auth.leeway_s > LEEWAY_S_MAX {
             push(
@@ -198,6 +192,13 @@ impl Config {
                 format!("is {}, must be 1 to 1000000000", picture.pixels_max),
             );
         }
+        if picture.side_px_max == 0 {
+            push(
+                found,
+                "picture.side_px_max",
+                "is 0, must be at least 1".to_owned(),
+            );
+        }
     }
 
     fn other_problems(&self, found: &mut Vec<Problem>) {
@@ -230,12 +231,23 @@ impl Config {
             );
             push(found, "workers.memory_bytes_max", sentence);
         }
+        if self.storage.gc_interval_s > YEAR_S {
+            let actual = self.storage.gc_interval_s;
+            let sentence = format!("is {actual}, must be at most {YEAR_S}");
+            push(found, "storage.gc_interval_s", sentence);
+        }
         if self.storage.data_dir.as_os_str().is_empty() {
             push(
                 found,
                 "storage.data_dir",
                 "is empty, must name a directory".to_owned(),
             );
+        }
+        let cache = self.storage.page_cache_bytes;
+        // The database cannot work with less; more than a tebibyte is a slip of the hand.
+        if !(1 << 20..=1 << 40).contains(&cache) {
+            let sentence = format!("is {cache}, must be 1048576 to 1099511627776");
+            push(found, "storage.page_cache_bytes", sentence);
         }
     }
 }
@@ -284,7 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn secret_that_others_know_or_guess_is_refused() {
+        let weak = [
+            "short",
+            "a-string-secret-at-least-256-bits-long",
+            "A-String-Secret-At-Least-256-Bits-Long",
+            "changemechangemechangemechangeme",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "123456789012345678901234567890123",
+        ];
+        for secret in weak {
+            let secret = Secret::from(secret.to_owned());
+            let found = keys(|config| config.auth.secret = Some(secret.clone()));
+            assert_eq!(found, ["auth.secret"], "{}", secret.expose());
+        }
+        let good = Secret::from("djH2-0x8s!kd92mmc0=w83hd&ns82hs0".to_owned());
+        assert_eq!(good.weakness(), None);
+    }
+
+    #[test]
     fn each_value_out_of_range_is_named() {
+        for cache in [0, 1, u64::MAX] {
+            let found = keys(|config| config.storage.page_cache_bytes = cache);
+            assert_eq!(found, ["storage.page_cache_bytes"]);
+        }
+        assert_eq!(
+            keys(|config| config.picture.side_px_max = 0),
+            ["picture.side_px_max"]
+        );
         assert_eq!(
             keys(|config| config.http.public_url = "example.org".to_owned()),
             ["http.public_url"]
@@ -327,6 +366,10 @@ mod tests {
             ["picture.quality"]
         );
         assert_eq!(
+            keys(|config| config.storage.gc_interval_s = u64::MAX),
+            ["storage.gc_interval_s"]
+        );
+        assert_eq!(
             keys(|config| config.workers.queue_max = 0),
             ["workers.queue_max"]
         );
@@ -339,11 +382,12 @@ mod tests {
             ["auth.secret"]
         );
         assert_eq!(
-            keys(|config| config.auth.secret = Some("x".repeat(32).into())),
+            keys(|config| config.auth.secret =
+                Some("djH2-0x8s!kd92mmc0=w83hd&ns82hs0".to_owned().into())),
             Vec::<&str>::new()
         );
         let both = keys(|config| {
-            config.auth.secret = Some("x".repeat(32).into());
+            config.auth.secret = Some("djH2-0x8s!kd92mmc0=w83hd&ns82hs0".to_owned().into());
             config.auth.secret_file = Some("secret".into());
         });
         assert_eq!(both, ["auth.secret"]);

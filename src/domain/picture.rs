@@ -207,6 +207,9 @@ pub enum Applied {
     DepthReduced,
     /// Metadata was left behind: EXIF, GPS, XMP, IPTC, comments, profiles, thumbnails, further images, trailers.
     MetadataRemoved,
+    /// Decoded by libjpeg-turbo, because our own JPEG decoder declined the file: CMYK, arithmetic coding, unusual sampling,
+    /// or data that it doubts.
+    FallbackDecoder,
 }
 
 /// One encoded size of a picture: a complete JPEG file.

@@ -238,11 +238,11 @@ fn bounded(text: &str, chars_max: usize) -> Result<(), Invalid> {
             actual: chars,
         });
     }
-    // The bidirectional overrides are format characters, not control ones, but they let a name rewrite
-    // the text around it (Trojan Source, CVE-2021-42574).
+    // Line and paragraph separators, and the bidirectional overrides, are not control characters, but they let a name
+    // rewrite the text around it (Trojan Source, CVE-2021-42574).
     if text
         .chars()
-        .any(|c| c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'))
+        .any(|c| c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'))
     {
         return Err(Invalid::Control);
     }

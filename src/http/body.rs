@@ -4,6 +4,7 @@
 //! reset, which can destroy the answer before it is read. So a body that is dropped half-read is read on in the
 //! background, within bounds, while the answer goes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, EXPECT};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -89,6 +91,17 @@ impl Body {
         self.announced
     }
 
+    /// Counts as announced from now on, unless the client announced a length itself: what has its room like the largest
+    /// body has to be as quick as that.
+    pub(super) fn expect(&mut self, bytes: u64) {
+        self.announced.get_or_insert(bytes);
+    }
+
+    /// Bytes that have come so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The next bytes; none at the end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, Refusal>> {
         self.held_back = false;
@@ -131,7 +144,7 @@ impl Body {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         self.received = self.received.saturating_add(length);
         let elapsed = begun.elapsed();
-        let limit = self.bounds.rate_min;
+        let limit = self.rate_min();
         let actual = self
             .received
             .checked_div(elapsed.as_secs())
@@ -141,6 +154,16 @@ impl Body {
         }
         self.inner = None;
         Err(Refusal::TooSlow { limit, actual })
+    }
+
+    /// The slowest that this body may arrive, in bytes a second: the configured rate, or half of what would bring an
+    /// announced length in within the whole time. Slower ones would hold their room to the end, in vain.
+    fn rate_min(&self) -> u64 {
+        let doomed_below = self
+            .announced
+            .and_then(|announced| announced.checked_div(self.bounds.total.as_secs()))
+            .map_or(0, |rate| rate / 2);
+        self.bounds.rate_min.max(doomed_below)
     }
 
     /// Gives the body up without reading on: the connection is of no more use.
@@ -166,13 +189,16 @@ impl Body {
         }
         Ok(bytes)
     }
+}
 
-    /// The body as a stream that owns it: dropping the stream drops, and drains, the body.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
-        stream::unfold(self, |mut body| async move {
-            body.next().await.map(|data| (data, body))
-        })
-    }
+/// A body as a stream, which others may read on when the stream is dropped.
+pub(super) fn stream(
+    body: Arc<Mutex<Body>>,
+) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
+    stream::unfold(body, |body| async move {
+        let data = body.lock().await.next().await?;
+        Some((data, body))
+    })
 }
 
 impl Drop for Body {

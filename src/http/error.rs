@@ -193,12 +193,14 @@ impl From<service::Error> for ApiError {
             E::NoWorker(_) => {
                 Self::unavailable("busy", "The server is busy. Try again soon.").caused(error)
             }
-            E::Busy { queue_max } => {
+            E::Busy { queue_max } | E::HashesBusy { queue_max } => {
                 Self::unavailable("busy", "The server is busy. Try again soon.")
                     .bounded(count(queue_max), None)
             }
-            E::Storage(cause) => stored(cause),
-            E::Password(_) | E::Issue(_) | E::Random(_) | E::Cancelled => Self::internal(error),
+            E::Storage(cause) | E::About { source: cause, .. } => stored(cause),
+            E::Password(_) | E::Issue(_) | E::Random(_) | E::Cancelled | E::Unsound { .. } => {
+                Self::internal(error)
+            }
         }
     }
 }
@@ -238,6 +240,12 @@ fn unusable(reason: imaging::Error) -> ApiError {
             ),
         )
         .bounded(*pixels_max, Some(*pixels)),
+        E::SideTooLong { width, height, side_px_max } => ApiError::field(
+            "side_too_long",
+            "image",
+            format!("The image is too long: it has {width} x {height} pixels, the limit of a side is {side_px_max}."),
+        )
+        .bounded((*side_px_max).into(), Some((*width.max(height)).into())),
         E::CropOutside { right, bottom, width, height } => ApiError::field(
             "crop_outside",
             "crop",
@@ -261,9 +269,9 @@ fn stored(cause: storage::Error) -> ApiError {
             ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
                 .caused(service::Error::Storage(E::DiskFull { free, free_min }))
         }
-        E::Unavailable(reason) => {
+        E::Unavailable(_) | E::InUse { .. } => {
             ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
-                .caused(service::Error::Storage(E::Unavailable(reason)))
+                .caused(service::Error::Storage(cause))
         }
         E::AlreadyExists(_) | E::Damaged { .. } | E::TooNew { .. } | E::Io { .. } => {
             ApiError::internal(service::Error::Storage(cause))

@@ -4,23 +4,23 @@
 //! only content decides what a file is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 use hyper::HeaderMap;
-use hyper::header::CONTENT_TYPE;
-use multer::{Constraints, Multipart, SizeLimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use tokio::sync::Mutex;
 
 use crate::config;
 use crate::domain::picture::Crop;
 use crate::domain::picture::InvalidCrop;
+use crate::domain::user::UserId;
+use crate::http::body;
 use crate::http::body::Body;
+use crate::http::disposition::{Disposition, Kind};
 use crate::http::request::Refusal;
 use crate::http::request::media_type;
+use crate::http::room::{Room, Taken};
 
 /// What the form holds.
 #[derive(Debug)]
@@ -31,41 +31,12 @@ pub(super) struct Form {
     pub(super) crop: Option<Crop>,
 }
 
-/// Room for bodies in flight, in KiB.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    free: Arc<Semaphore>,
-    wait: Duration,
-}
-
 /// Longest boundary, in characters. Source: RFC 2046 §5.1.1.
 const BOUNDARY_CHARS_MAX: usize = 70;
-/// One unit of [`Room`], in bytes.
-const UNIT_BYTES: u64 = 1_024;
-
-impl Room {
-    pub(super) fn new(config: &config::Http) -> Self {
-        let units =
-            usize::try_from(config.bodies_bytes_max.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
-        Self {
-            free: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
-            wait: Duration::from_millis(config.bodies_wait_ms),
-        }
-    }
-
-    /// Waits, not for ever, until `bytes` more may be held. Meanwhile nothing is read: the client's own buffers fill,
-    /// and it slows down.
-    async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let room = timeout(self.wait, Arc::clone(&self.free).acquire_many_owned(units)).await;
-        room.ok().and_then(Result::ok).ok_or(Refusal::BodiesFull)
-    }
-}
-
 /// A file and the room that it takes.
 struct Held {
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _room: Taken,
 }
 
 impl AsRef<[u8]> for Held {
@@ -77,7 +48,8 @@ impl AsRef<[u8]> for Held {
 /// Reads the form.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
+    user: &UserId,
     room: &Room,
     config: &config::Http,
 ) -> Result<Form, Refusal> {
@@ -108,24 +80,29 @@ pub(super) async fn read(
             actual: announced,
         });
     }
-    let room = room.take(announced.unwrap_or(limit).min(limit)).await?;
+    let expected = announced.unwrap_or(limit).min(limit);
+    let room = room.take(user, expected).await?;
+    body.expect(limit);
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
-    let received = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&received);
-    let stream = body.into_stream().inspect_ok(move |data| {
-        counter.fetch_add(length(data), Ordering::Relaxed);
-    });
-    let multipart = Multipart::with_constraints(stream, boundary, constraints);
-    let (bytes, crop) = parts(multipart, config).await?;
-    // The parser takes preambles, part heads and fields of any size: the whole is bounded above, and the rest here.
-    let beside = received
-        .load(Ordering::Relaxed)
-        .saturating_sub(length(&bytes));
+    let body = Arc::new(Mutex::new(body));
+    let multipart =
+        Multipart::with_constraints(body::stream(Arc::clone(&body)), boundary, constraints);
+    let (bytes, crop) = parts(multipart, announced.map(|_| expected), config).await?;
+    // The parser takes preambles, part heads and fields of any size, and stops reading behind the last boundary: the
+    // whole is bounded above, and the rest here. Nothing counts before the message is complete.
     let beside_max = config.form_overhead_bytes_max;
-    if beside > beside_max {
-        let sentence = format!("{beside} bytes beside the file, the limit is {beside_max}");
-        return Err(Refusal::Multipart(sentence));
+    let mut body = body.lock().await;
+    loop {
+        let beside = body.received().saturating_sub(length(&bytes));
+        if beside > beside_max {
+            let sentence = format!("{beside} bytes beside the file, the limit is {beside_max}");
+            return Err(Refusal::Multipart(sentence));
+        }
+        if body.next().await.transpose()?.is_none() {
+            break;
+        }
     }
+    drop(body);
     Ok(Form {
         image: Bytes::from_owner(Held { bytes, _room: room }),
         crop,
@@ -134,16 +111,17 @@ pub(super) async fn read(
 
 async fn parts(
     mut multipart: Multipart<'static>,
+    announced: Option<u64>,
     config: &config::Http,
 ) -> Result<(Vec<u8>, Option<Crop>), Refusal> {
-    let limit = config.upload_bytes_max;
     let mut image = None;
     let mut crop = None;
     let mut count = 0_usize;
+    let beside = config.form_overhead_bytes_max;
     while let Some(field) = multipart
         .next_field()
         .await
-        .map_err(|error| refused(error, limit))?
+        .map_err(|error| refused(error, || too_much_beside(beside)))?
     {
         count = count.saturating_add(1);
         if count > config.form_parts_max {
@@ -152,16 +130,19 @@ async fn parts(
                 config.form_parts_max
             )));
         }
-        match (field.name(), field.file_name()) {
-            (Some("image"), None) => return Err(Refusal::NotAFile),
-            // A browser's form with no file chosen.
-            (Some("image"), Some("")) => {}
-            (Some("image"), Some(_)) if image.is_some() => return Err(Refusal::TwoFiles),
-            (Some("image"), Some(_)) => {
-                image = Some(file(field, limit).await?);
+        let disposition = field.headers().get(CONTENT_DISPOSITION);
+        let disposition = disposition.map_or_else(Disposition::default, |value| {
+            Disposition::parse(value.as_bytes())
+        });
+        match (disposition.name.as_str(), disposition.kind) {
+            ("image", Kind::Text) => return Err(Refusal::NotAFile),
+            ("image", Kind::NoFile) => {}
+            ("image", Kind::File) if image.is_some() => return Err(Refusal::TwoFiles),
+            ("image", Kind::File) => {
+                image = Some(file(field, announced, config.upload_bytes_max).await?);
             }
-            (Some("crop"), _) => {
-                let text = file(field, config.form_overhead_bytes_max).await?;
+            ("crop", _) => {
+                let text = content(field, Vec::new(), beside, || too_much_beside(beside)).await?;
                 let text = str::from_utf8(&text).map_err(|_| Refusal::Crop(InvalidCrop))?;
                 crop = Some(text.trim())
                     .filter(|text| !text.is_empty())
@@ -171,45 +152,60 @@ async fn parts(
             }
             // Fields that a client's other server wanted: ignored, within the bounds on the whole form.
             _ => {
-                file(field, config.form_overhead_bytes_max).await?;
+                content(field, Vec::new(), beside, || too_much_beside(beside)).await?;
             }
         }
     }
     Ok((image.ok_or(Refusal::NoFile)?, crop))
 }
 
+/// The file, at most `bytes_max` bytes, into memory that is taken once if the length of the body is known.
+async fn file(
+    field: Field<'static>,
+    announced: Option<u64>,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Refusal> {
+    let capacity = announced.map_or(0, |announced| usize::try_from(announced).unwrap_or(0));
+    let too_large = || Refusal::FileTooLarge {
+        limit: bytes_max,
+        actual: None,
+    };
+    content(field, Vec::with_capacity(capacity), bytes_max, too_large).await
+}
+
 /// The content of a part, at most `bytes_max` bytes.
-async fn file(mut field: multer::Field<'static>, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
+async fn content(
+    mut field: Field<'static>,
+    mut bytes: Vec<u8>,
+    bytes_max: u64,
+    too_large: impl Fn() -> Refusal,
+) -> Result<Vec<u8>, Refusal> {
     while let Some(data) = field
         .chunk()
         .await
-        .map_err(|error| refused(error, bytes_max))?
+        .map_err(|error| refused(error, &too_large))?
     {
-        let length = bytes.len().saturating_add(data.len());
-        if u64::try_from(length).unwrap_or(u64::MAX) > bytes_max {
-            return Err(Refusal::FileTooLarge {
-                limit: bytes_max,
-                actual: None,
-            });
+        if length(&bytes).saturating_add(length(&data)) > bytes_max {
+            return Err(too_large());
         }
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
 }
 
+fn too_much_beside(limit: u64) -> Refusal {
+    Refusal::Multipart(format!("More than {limit} bytes beside the file"))
+}
+
 /// What the parser's error means for the client.
-fn refused(error: multer::Error, limit: u64) -> Refusal {
+fn refused(error: multer::Error, too_large: impl Fn() -> Refusal) -> Refusal {
     match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast::<Refusal>() {
             Ok(refusal) => *refusal,
             Err(_) => Refusal::Incomplete,
         },
         multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => {
-            Refusal::FileTooLarge {
-                limit,
-                actual: None,
-            }
+            too_large()
         }
         other => Refusal::Multipart(other.to_string()),
     }

@@ -11,8 +11,8 @@ use hyper::{HeaderMap, Request};
 use crate::domain::user::UserId;
 use crate::http::body::Body;
 use crate::http::error::ApiError;
-use crate::http::form::Room;
 use crate::http::request;
+use crate::http::room::Room;
 use crate::service::App;
 
 /// What a handler works with.

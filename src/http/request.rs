@@ -122,11 +122,12 @@ pub(super) fn wants_problem(headers: &HeaderMap) -> bool {
         .iter()
         .filter_map(|field| field.to_str().ok());
     fields.flat_map(|field| field.split(',')).any(|range| {
-        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
-        kind.trim().eq_ignore_ascii_case("application/problem+json")
-            && !parameters.replace(' ', "").contains("q=0")
-            || kind.trim().eq_ignore_ascii_case("application/problem+json")
-                && parameters.replace(' ', "").contains("q=0.")
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        // A weight of nothing is a no (RFC 9110 §12.4.2).
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let is_refused = weight.is_some_and(|weight| weight.trim().parse() == Ok(0.0_f32));
+        kind.eq_ignore_ascii_case("application/problem+json") && !is_refused
     })
 }
 

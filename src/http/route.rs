@@ -263,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn any_user_id_can_stand_in_a_path(id in "[^\\p{Cc}\\p{Cf}\\s][^\\p{Cc}\\p{Cf}]{0,100}") {
+        fn any_user_id_can_stand_in_a_path(id in "[^\\p{Cc}\\p{Cf}\\s][^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]{0,100}") {
             let user: UserId = id.parse().unwrap();
             let encoded = percent_encoding::utf8_percent_encode(&id, percent_encoding::NON_ALPHANUMERIC);
             let expected = if id == "me" { Route::OwnProfile } else { Route::Profile(user) };

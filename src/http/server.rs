@@ -14,21 +14,21 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{HeaderName, HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::http::body::{Body, Bounds, RawBody};
 use crate::http::cors::Cors;
+use crate::http::crowd::Crowd;
 use crate::http::error::ApiError;
-use crate::http::form::Room;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
@@ -36,14 +36,17 @@ use crate::http::request;
 use crate::http::request::Refusal;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::http::room::Room;
 use crate::http::route::Route;
 use crate::http::wire::Wire;
 use crate::service;
 use crate::service::App;
+use crate::service::metrics::Answered;
 
 /// Pause after a failed accept: out of file descriptors, say, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Largest request head, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other fields.
+/// Size of the buffer that a request head has to fit into, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other
+/// fields. What arrives together with the last of it may make it a little larger.
 const HEAD_BYTES_MAX: usize = 32 * 1_024;
 /// Most fields of a request head.
 const HEAD_FIELDS_MAX: usize = 64;
@@ -70,21 +73,19 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         room: Room::new(&config),
         drainers: drainers.clone(),
     });
-    let permits = Arc::new(Semaphore::new(
-        config.connections_max.min(Semaphore::MAX_PERMITS),
-    ));
+    let crowd = Crowd::new(&config);
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &crowd) => accepted,
             () = &mut shutdown => break,
         };
         let Some((stream, permit)) = accepted else {
             continue;
         };
-        let connection = graceful.watch(connection(&server, stream));
+        let connection = graceful.watch(connection(&server, stream, crowd.patience()));
         connections.spawn(async move {
             let _held_until_closed = permit;
             if let Err(error) = connection.await {
@@ -114,9 +115,9 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
 /// The next connection, once there is room for it. None after a failure that a pause may mend.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    crowd: &Crowd,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    let permit = crowd.room().await?;
     match listener.accept().await {
         Ok((stream, _)) => {
             // Answers are small and complete: waiting for more to send helps nobody.
@@ -136,9 +137,9 @@ async fn accept(
 fn connection(
     server: &Arc<Server>,
     stream: TcpStream,
+    head_timeout: Duration,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
     let server = Arc::clone(server);
-    let head_timeout = Duration::from_millis(server.app.config.http.head_timeout_ms);
     let (wire, found) = Wire::new(
         stream,
         Duration::from_millis(server.app.config.http.write_timeout_ms),
@@ -175,6 +176,7 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
     let preflight = Cors::is_preflight(&method, &headers);
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
+    let is_upload = matches!(route, Ok(Route::ReplacePicture));
     let outcome = AssertUnwindSafe(routed(server, route, request, violation))
         .catch_unwind()
         .await;
@@ -189,7 +191,16 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
         }
     };
     finish(server, &headers, preflight, &mut reply, &request_id);
-    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = begin.elapsed();
+    server.app.metrics.answered(&Answered {
+        route: route_name,
+        method: method.as_str(),
+        status: reply.status().as_u16(),
+        code: cause.as_ref().map(|error| error.code),
+        is_upload,
+        took,
+    });
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     log(
         &method,
         route_name,
@@ -208,7 +219,11 @@ async fn routed(
     violation: Option<Violation>,
 ) -> Result<Reply, ApiError> {
     let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // A range is for GET only (RFC 9110 §14.2).
+    if parts.method != Method::GET {
+        parts.headers.remove(RANGE);
+    }
     let body = Body::new(body, &parts.headers, bounds);
     if let Some(violation) = violation {
         body.abandon();

@@ -4,7 +4,7 @@
 //! 12-megapixel photo are held. Nothing is converted at full size. `irot`, `imir` and `clap` say which part of the picture
 //! is shown and which way up; EXIF repeats this and is ignored (applying both is the classic mistake).
 
-mod boxes;
+pub(super) mod boxes;
 mod handle;
 mod library;
 mod picture;

@@ -37,9 +37,9 @@ const SCANS_MAX: u32 = 100;
 #[error("{0}")]
 pub(super) struct Declined(&'static str);
 
-/// In how many eighths of its size a component is decoded (1, 2, 4 or 8), given how many of its samples become one.
+/// In how many eighths of its size a component is decoded (1, 2, 3, 4 or 8), given how many of its samples become one.
 fn eighths(reduction: f64) -> u8 {
-    [1, 2, 4]
+    [1, 2, 3, 4]
         .into_iter()
         .find(|eighths| reduction * f64::from(*eighths) / 8.0 >= REDUCTION_LEFT_MIN)
         .unwrap_or(8)

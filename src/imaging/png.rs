@@ -93,6 +93,17 @@ pub(super) struct Source<'a> {
     chunks: chunks::Chunks,
 }
 
+/// The size that the first chunk declares, if it is the right one (PNG §11.2.1, IHDR).
+pub(super) fn declared_size(file: &[u8]) -> Option<Size> {
+    let header = file.get(12..24)?.strip_prefix(b"IHDR")?;
+    let (width, rest) = header.split_first_chunk()?;
+    let (height, _) = rest.split_first_chunk()?;
+    Some(Size {
+        width: u32::from_be_bytes(*width),
+        height: u32::from_be_bytes(*height),
+    })
+}
+
 impl<'a> Source<'a> {
     /// Reads everything before the first sample.
     ///

@@ -28,7 +28,8 @@ pub(super) struct Raster {
 pub(super) struct Placement {
     /// Left and upper edge of the first sample, in stored pixels.
     pub origin: (u32, u32),
-    /// Width and height of a sample, in stored pixels, as a fraction: numerators and common denominator.
+    /// Width and height of a sample, in stored pixels, as a fraction: numerators and common denominator. That is 1 where a
+    /// sample is the average of its pixels, and more where several samples come from the transform of one block.
     pub step: (u32, u32, u32),
 }
 
@@ -38,6 +39,11 @@ impl Placement {
         origin: (0, 0),
         step: (1, 1, 1),
     };
+
+    /// Whether each sample is the average of several pixels.
+    pub(super) const fn is_average(&self) -> bool {
+        matches!(self.step, (2.., _, 1) | (_, 2.., 1))
+    }
 }
 
 /// Shortest part of a raster that is located, in samples.

@@ -10,6 +10,7 @@ use crate::domain::picture::Rendition;
 use crate::imaging::Decoder;
 use crate::imaging::Error;
 use crate::imaging::Rendered;
+use crate::imaging::Unencoded;
 use crate::imaging::canvas;
 use crate::imaging::canvas::Canvas;
 use crate::imaging::color::Converter;
@@ -49,6 +50,27 @@ pub(super) struct Tools {
     encoder: Encoder,
 }
 
+/// Whether a picture of this size is taken.
+fn within(config: &config::Picture, size: Size) -> Result<(), Error> {
+    let Size { width, height } = size;
+    if size.pixels() > config.pixels_max {
+        return Err(Error::TooManyPixels {
+            width,
+            height,
+            pixels: size.pixels(),
+            pixels_max: config.pixels_max,
+        });
+    }
+    if width.max(height) > config.side_px_max {
+        return Err(Error::SideTooLong {
+            width,
+            height,
+            side_px_max: config.side_px_max,
+        });
+    }
+    Ok(())
+}
+
 /// An upload whose header has been read.
 enum Source<'a> {
     Jpeg(&'a [u8], jpeg::Header),
@@ -57,21 +79,17 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(upload: &'a [u8], pixels_max: u64) -> Result<Self, Error> {
+    fn open(upload: &'a [u8], config: &config::Picture) -> Result<Self, Error> {
         let source = match probe::format(upload)? {
             Format::Jpeg => Self::Jpeg(upload, jpeg::Header::read(upload)?),
-            Format::Png => Self::Png(Box::new(png::Source::open(upload)?)),
-            Format::Heic => Self::Heic(heif::Source::open(upload, pixels_max)?),
+            Format::Png => {
+                // The decoder refuses rows that are too long for it, without saying so.
+                png::declared_size(upload).map_or(Ok(()), |size| within(config, size))?;
+                Self::Png(Box::new(png::Source::open(upload)?))
+            }
+            Format::Heic => Self::Heic(heif::Source::open(upload, config.pixels_max)?),
         };
-        let size = source.size();
-        if size.pixels() > pixels_max {
-            return Err(Error::TooManyPixels {
-                width: size.width,
-                height: size.height,
-                pixels: size.pixels(),
-                pixels_max,
-            });
-        }
+        within(config, source.size())?;
         Ok(source)
     }
 
@@ -108,6 +126,14 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The largest rendition before it is encoded, and what is to be told of it.
+struct Finished {
+    canvas: Canvas,
+    format: Format,
+    decoder: Decoder,
+    applied: Vec<Applied>,
+}
+
 impl Tools {
     /// Nothing kept yet.
     pub(super) fn new() -> Self {
@@ -127,7 +153,47 @@ impl Tools {
         upload: &[u8],
         crop: Option<Crop>,
     ) -> Result<Rendered, Error> {
-        let source = Source::open(upload, config.pixels_max)?;
+        let Finished {
+            canvas,
+            format,
+            decoder,
+            applied,
+        } = self.finish(config, upload, crop)?;
+        let size = canvas.size;
+        let (renditions, thumbhash) = self.renditions(config, canvas)?;
+        Ok(Rendered {
+            format,
+            decoder,
+            width: side(size.width),
+            height: side(size.height),
+            renditions,
+            thumbhash,
+            applied,
+        })
+    }
+
+    /// See [`crate::imaging::Renderer::unencoded`].
+    pub(super) fn unencoded(
+        &mut self,
+        config: &config::Picture,
+        upload: &[u8],
+    ) -> Result<Unencoded, Error> {
+        let Canvas { size, rgb } = self.finish(config, upload, None)?.canvas;
+        Ok(Unencoded {
+            width: side(size.width),
+            height: side(size.height),
+            rgb,
+        })
+    }
+
+    /// Everything but the encoding of the largest rendition.
+    fn finish(
+        &mut self,
+        config: &config::Picture,
+        upload: &[u8],
+        crop: Option<Crop>,
+    ) -> Result<Finished, Error> {
+        let source = Source::open(upload, config)?;
         let format = source.format();
         let has_metadata = source.has_metadata();
         let whole = source.view()?;
@@ -153,6 +219,7 @@ impl Tools {
         note(Applied::Enlarged, layout.enlarged);
         note(Applied::DepthReduced, picture.deep);
         note(Applied::MetadataRemoved, has_metadata);
+        note(Applied::FallbackDecoder, decoder == Decoder::Turbo);
         let (small, converted, had_alpha) = self.finished(config, picture, &request)?;
         note(Applied::Srgb, converted);
         note(Applied::Flattened, had_alpha);
@@ -160,15 +227,10 @@ impl Tools {
 
         let canvas = Canvas::upright(layout.content, small, view.orientation)
             .padded(layout.canvas, config.background);
-        let size = canvas.size;
-        let (renditions, thumbhash) = self.renditions(config, canvas)?;
-        Ok(Rendered {
+        Ok(Finished {
+            canvas,
             format,
             decoder,
-            width: side(size.width),
-            height: side(size.height),
-            renditions,
-            thumbhash,
             applied,
         })
     }

@@ -1,11 +1,7 @@
 //! Accounts, tokens and profiles: register, log in, refresh, rename, delete.
 
-use std::sync::Arc;
-
-use crate::auth;
 use crate::auth::password;
 use crate::auth::token::Kind;
-use crate::domain::user::Account;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
@@ -35,6 +31,7 @@ impl App {
     /// [`Error::Token`] for a token that is not accepted, [`Error::UnknownCaller`] if its user is gone.
     pub async fn authenticate(&self, token: &str) -> Result<UserId, Error> {
         let user = self
+            .admin
             .tokens
             .verify(token, Kind::Access, self.now())
             .map_err(Error::Token)?;
@@ -53,34 +50,11 @@ impl App {
         password: String,
         name: Option<DisplayName>,
     ) -> Result<Session, Error> {
-        let profile = self.add_user(email, Some(password), name).await?;
+        let profile = self
+            .admin
+            .add_user(email, Some(password), name, None)
+            .await?;
         self.session(profile.user_id)
-    }
-
-    /// Makes a user; without a password one who cannot log in here.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::register`].
-    pub async fn add_user(
-        &self,
-        email: Email,
-        password: Option<String>,
-        name: Option<DisplayName>,
-    ) -> Result<Profile, Error> {
-        let password_hash = match password {
-            Some(password) => Some(self.hash(password).await?),
-            None => None,
-        };
-        let name = name.unwrap_or_else(|| DisplayName::from_email(&email));
-        let user_id = UserId::from_random(auth::random()?);
-        let account = Account {
-            user_id,
-            email,
-            password_hash,
-            created_at: self.now(),
-        };
-        Ok(self.store.create_user(account, name).await?)
     }
 
     /// Logs in. An unknown address takes as long as a wrong password.
@@ -113,9 +87,9 @@ impl App {
     /// Replaces a hash that came from elsewhere by one of our own, now that the password is known. If that fails, the
     /// next log-in tries again.
     async fn renew_hash(&self, user: &UserId, password: String) {
-        let hasher = self.hasher.clone();
+        let hasher = self.admin.hasher.clone();
         let renewed = async {
-            let hash = self.hashing(move || hasher.hash(&password)).await??;
+            let hash = self.admin.hashing(move || hasher.hash(&password)).await??;
             Ok::<_, Error>(self.store.set_password_hash(user, hash).await?)
         };
         if let Err(error) = renewed.await {
@@ -132,70 +106,20 @@ impl App {
     pub async fn refresh(&self, token: &str) -> Result<String, Error> {
         let now = self.now();
         let user = self
+            .admin
             .tokens
             .verify(token, Kind::Refresh, now)
             .map_err(Error::Token)?;
         match self.store.account(&user).await {
-            Ok(_) => {
-                Ok(self
-                    .tokens
-                    .issue(&user, Kind::Access, now, self.config.auth.access_ttl_s)?)
-            }
+            Ok(_) => Ok(self.admin.tokens.issue(
+                &user,
+                Kind::Access,
+                now,
+                self.config.auth.access_ttl_s,
+            )?),
             Err(storage::Error::NotFound(What::User)) => Err(Error::NoActiveAccount),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// An access token for a user, named by id or e-mail address, that holds for `ttl_s` seconds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] without such a user.
-    pub async fn token_for(&self, user: &str, ttl_s: u64) -> Result<String, Error> {
-        let account = self.find(user).await?;
-        Ok(self
-            .tokens
-            .issue(&account.user_id, Kind::Access, self.now(), ttl_s)?)
-    }
-
-    /// The account with this id or e-mail address.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] without such a user.
-    pub async fn find(&self, user: &str) -> Result<Account, Error> {
-        if let Ok(email) = user.parse::<Email>() {
-            match self.store.account_by_email(&email).await {
-                Err(storage::Error::NotFound(_)) => {}
-                other => return Ok(other?),
-            }
-        }
-        let id: UserId = user
-            .parse()
-            .map_err(|_| storage::Error::NotFound(What::User))?;
-        Ok(self.store.account(&id).await?)
-    }
-
-    /// Removes a user and everything that is theirs.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] without such a user.
-    pub async fn delete_user(&self, user: &UserId) -> Result<(), Error> {
-        Ok(self.store.delete_user(user).await?)
-    }
-
-    /// The next accounts behind `after`, at most `count`; fewer: that was all.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`].
-    pub async fn accounts(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-    ) -> Result<Vec<Account>, Error> {
-        Ok(self.store.accounts(after, count).await?)
     }
 
     /// Anybody's profile.
@@ -233,54 +157,21 @@ impl App {
         let auth = &self.config.auth;
         Ok(Session {
             access: self
+                .admin
                 .tokens
                 .issue(&user_id, Kind::Access, now, auth.access_ttl_s)?,
             refresh: self
+                .admin
                 .tokens
                 .issue(&user_id, Kind::Refresh, now, auth.refresh_ttl_s)?,
             user_id,
         })
     }
 
-    async fn hash(&self, password: String) -> Result<String, Error> {
-        let actual = password.chars().count();
-        if actual < password::CHARS_MIN {
-            return Err(Error::PasswordTooShort {
-                actual,
-                limit: password::CHARS_MIN,
-            });
-        }
-        if password.len() > password::BYTES_MAX {
-            return Err(Error::PasswordTooLong {
-                actual: password.len(),
-                limit: password::BYTES_MAX,
-            });
-        }
-        let hasher = self.hasher.clone();
-        Ok(self.hashing(move || hasher.hash(&password)).await??)
-    }
-
     async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Error> {
-        let hasher = self.hasher.clone();
-        self.hashing(move || hasher.verify(&password, stored.as_deref()))
+        let hasher = self.admin.hasher.clone();
+        self.admin
+            .hashing(move || hasher.verify(&password, stored.as_deref()))
             .await
-    }
-
-    /// Runs a hash on a blocking thread, a bounded number at once: each takes megabytes and tens of milliseconds.
-    async fn hashing<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let slot = Arc::clone(&self.hash_slots)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Cancelled)?;
-        let job = move || {
-            let _held_until_done = slot;
-            work()
-        };
-        tokio::task::spawn_blocking(job)
-            .await
-            .map_err(|_| Error::Cancelled)
     }
 }

@@ -4,14 +4,22 @@ use crate::service::App;
 use crate::service::Error;
 use crate::storage::Counts;
 
+/// What an upload needs, each in order or with the reason why not.
+#[derive(Debug)]
+pub struct Readiness {
+    /// The store takes writes: [`Error::Storage`] if not.
+    pub store: Result<(), Error>,
+    /// Pictures are decoded: [`Error::NoWorker`] if not.
+    pub workers: Result<(), Error>,
+}
+
 impl App {
-    /// Whether uploads would be taken just now.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] with the reason why not.
-    pub async fn ready(&self) -> Result<(), Error> {
-        Ok(self.store.ready().await?)
+    /// Whether uploads would be taken just now, by what they need.
+    pub async fn readiness(&self) -> Readiness {
+        Readiness {
+            store: self.store.ready().await.map_err(Error::Storage),
+            workers: self.workers.ready().await.map_err(Error::NoWorker),
+        }
     }
 
     /// How much the store holds.
@@ -26,6 +34,7 @@ impl App {
     /// Forgets what need not be remembered. Called every minute.
     pub fn tidy_memory(&self) {
         self.uploads.forget_idle();
+        self.turns.forget_idle();
     }
 
     /// Closes the store so that the next start is quick. Nothing else is called afterwards.

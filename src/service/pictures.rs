@@ -1,5 +1,7 @@
 //! The image storage service: validates and processes an upload, then stores it in the place of the one before.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -15,6 +17,7 @@ use crate::service::App;
 use crate::service::Error;
 use crate::service::Quota;
 use crate::service::Stored;
+use crate::service::metrics::Stage;
 use crate::storage;
 use crate::storage::What;
 use crate::workers;
@@ -46,12 +49,15 @@ impl App {
         upload: Bytes,
         crop: Option<Crop>,
     ) -> Result<Profile, Error> {
-        let rendered = self
-            .workers
-            .render(upload.clone(), crop)
-            .await
-            .map_err(|error| not_rendered(error, &upload))?;
-        drop(upload);
+        let begin = Instant::now();
+        let turn = self.turns.wait(caller).await;
+        self.metrics.stage(Stage::Turn, begin.elapsed());
+        let turn = turn?;
+        let begin = Instant::now();
+        let rendered = self.workers.render(upload.clone(), crop).await;
+        self.metrics.stage(Stage::Render, begin.elapsed());
+        let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
+        drop((upload, turn));
         let picture = Picture {
             id: PictureId::from_random(auth::random()?),
             width: rendered.width,
@@ -65,10 +71,13 @@ impl App {
             applied: rendered.applied,
             uploaded_at: self.now(),
         };
-        self.store
+        let begin = Instant::now();
+        let replaced = self
+            .store
             .replace_picture(caller, picture, rendered.renditions)
-            .await
-            .map_err(unknown_caller)
+            .await;
+        self.metrics.stage(Stage::Commit, begin.elapsed());
+        replaced.map_err(unknown_caller)
     }
 
     /// Takes the caller's picture away.
@@ -109,9 +118,10 @@ fn not_rendered(error: workers::Error, upload: &[u8]) -> Error {
             sha256: auth::sha256(upload),
             death,
         },
-        workers::Error::Killed(_) | workers::Error::Start(_) | workers::Error::NotLockedIn(_) => {
-            Error::NoWorker(error)
-        }
+        workers::Error::Killed(_)
+        | workers::Error::Dying(_)
+        | workers::Error::Start(_)
+        | workers::Error::NotLockedIn(_) => Error::NoWorker(error),
     }
 }
 

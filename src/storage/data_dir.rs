@@ -31,7 +31,7 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] names the process that has it, or says what cannot be done with which file.
+    /// [`Error::InUse`] names the process that has it, [`Error::Unavailable`] says what cannot be done with which file.
     pub(super) fn lock(path: &Path) -> Result<Self, Error> {
         let unavailable = |attempt: &str, path: &Path, error: io::Error| {
             Error::Unavailable(format!("cannot {attempt} {}: {error}", path.display()))
@@ -115,8 +115,14 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Bytes of the files in a directory, not below it. What cannot be read counts as nothing.
 pub(super) fn size_bytes(path: &Path) -> u64 {
+    size_bytes_of(path, "")
+}
+
+/// The same of those whose names begin so.
+pub(super) fn size_bytes_of(path: &Path, prefix: &str) -> u64 {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
         .filter_map(|entry| entry.metadata().ok())
         .fold(0, |sum, metadata| sum.saturating_add(metadata.len()))
 }
@@ -130,10 +136,10 @@ fn held_by_another(path: &Path, lock: &mut File) -> Error {
         Ok(Ok(pid)) => format!("process {pid}"),
         _ => "another process".to_owned(),
     };
-    Error::Unavailable(format!(
-        "{holder} has the data directory {}",
-        path.display()
-    ))
+    Error::InUse {
+        holder,
+        directory: path.display().to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -163,11 +169,11 @@ mod tests {
 
         let second = DataDir::lock(parent.path()).map(drop);
 
-        let Err(Error::Unavailable(sentence)) = second else {
+        let Err(Error::InUse { holder, directory }) = second else {
             panic!("{second:?}")
         };
-        let holder = format!("process {} has", std::process::id());
-        assert!(sentence.starts_with(&holder), "{sentence}");
+        assert_eq!(holder, format!("process {}", std::process::id()));
+        assert_eq!(directory, parent.path().display().to_string());
         drop(held);
         assert!(DataDir::lock(parent.path()).is_ok());
     }

@@ -3,18 +3,22 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
 //! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
-//! not notice).
+//! not notice), `audit` and `mend` (what is wrong nevertheless), `reserve`
+//! (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
 
+mod audit;
 mod cache;
 mod change;
 mod chunk;
 mod commit;
 mod engine;
 mod lookup;
+mod mend;
 mod real_sync;
+mod reserve;
 mod transaction;
 mod witness;
 
@@ -22,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -48,12 +53,17 @@ use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
+use crate::storage::audit::Examined;
+use crate::storage::audit::Finding;
+use crate::storage::audit::Place;
 use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::record::SequenceRecord;
+use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::commit::Reading;
 use crate::storage::sled::commit::Request;
 use crate::storage::sled::commit::Shared;
 use crate::storage::sled::engine::Engine;
@@ -62,6 +72,7 @@ use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::witness::Witness;
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
@@ -87,7 +98,8 @@ struct SledStore {
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] if another process has the directory, [`Error::TooNew`], [`Error::Damaged`], [`Error::Io`].
+/// [`Error::InUse`] if another process has the directory, [`Error::Unavailable`], [`Error::TooNew`],
+/// [`Error::Damaged`], [`Error::Io`].
 pub(super) async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     let config = config.clone();
     let directory = config.data_dir.join("db");
@@ -113,17 +125,24 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let data_dir = DataDir::lock(&config.data_dir)?;
     let witness = Witness::open(data_dir.path())
         .map_err(|error| io_failed("open the note of the last commit", error))?;
-    let engine = Engine::open(&data_dir.path().join("db"), config.page_cache_bytes)?;
+    let mut reserve = Reserve::find(data_dir.path());
+    let database = data_dir.path().join("db");
+    let engine = commit::open_engine(&database, config.page_cache_bytes, &mut reserve)?;
     check_witness(&engine, &witness, data_dir.path())?;
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
         data_dir: config.data_dir.clone(),
         free_bytes_min: config.free_bytes_min,
+        lacking_bytes: AtomicU64::new(if reserve.is_held() {
+            0
+        } else {
+            reserve.room_bytes()
+        }),
         page_cache_bytes: config.page_cache_bytes,
     });
     let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);
-    let thread = commit::start(Arc::clone(&shared), data_dir, witness, receiver)
+    let thread = commit::start(Arc::clone(&shared), data_dir, (witness, reserve), receiver)
         .map_err(|error| io_failed("start the writing thread", error))?;
     Ok(SledStore {
         shared,
@@ -166,6 +185,21 @@ impl SledStore {
     async fn write_profile(&self, change: Change) -> Result<Profile, Error> {
         let done = self.write(change).await?;
         done.profile.ok_or(Error::NotFound(What::User))
+    }
+
+    /// Reads in the writing thread, between two changes.
+    async fn read_alone<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, outcome) = oneshot::channel();
+        let reading: Reading = Box::new(move |engine| {
+            let found = guarded("read from the database", || look_up(engine));
+            // A caller that has gone away does not want to know.
+            drop(answer.send(found));
+        });
+        self.request(Request::Read(reading)).await?;
+        outcome.await.map_err(|_| commit::not_open())?
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {
@@ -345,12 +379,38 @@ impl Store for SledStore {
         })
     }
 
+    async fn examine(
+        &self,
+        from: Option<&Place>,
+        older_than: Timestamp,
+    ) -> Result<Examined, Error> {
+        let from = from.map_or_else(|| Ok(Entry::first()), Entry::of)?;
+        let (suspects, mut examined) = self
+            .read(move |engine, _| audit::walk(engine, &from, older_than))
+            .await?;
+        if !suspects.is_empty() {
+            examined.findings = self
+                .read_alone(move |engine| audit::confirm(engine, &suspects, older_than))
+                .await?;
+        }
+        Ok(examined)
+    }
+
+    async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error> {
+        let change = Change::Mend {
+            entry: Entry::of(&finding.place)?,
+            problem: finding.problem,
+            now,
+        };
+        Ok(self.write(change).await?.wrote)
+    }
+
     async fn ready(&self) -> Result<(), Error> {
         let requests = self.sender().as_ref().cloned();
         if requests.is_none_or(|requests| requests.is_closed()) {
             return Err(closed());
         }
-        self.shared.check_room(0, false)?;
+        self.shared.check_room(1, false)?;
         // Held for writing only while the database is being opened anew.
         match self.shared.engine.try_read() {
             Ok(engine) if engine.is_some() => Ok(()),

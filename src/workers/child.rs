@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
+use crate::config;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::imaging::Renderer;
@@ -12,6 +13,9 @@ use crate::workers::sandbox;
 
 /// Exit code when the socket to the server breaks or speaks nonsense.
 const BROKEN: u8 = 3;
+
+/// Side of the picture that a worker makes before it is locked in.
+const WARM_UP_PX: u16 = 16;
 
 /// Works for the server at the other end of standard input and output, then ends.
 #[must_use]
@@ -25,9 +29,13 @@ pub fn run() -> ExitCode {
 fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
     let setup: Setup = protocol::read(input)?;
     sandbox::bound(setup.memory_bytes_max)?;
+    // Warm: tables, processor detection and libraries that want to open files do so now, with the least of pictures.
+    let least = config::Picture {
+        sizes_px: vec![WARM_UP_PX],
+        ..setup.picture.clone()
+    };
+    drop(Renderer::new(least).placeholder());
     let mut renderer = Renderer::new(setup.picture);
-    // Warm: tables, processor detection and libraries that want to open files do so now.
-    drop(renderer.placeholder());
     let (seccomp, landlock) = sandbox::lock_in();
     protocol::write(out, &Ready { seccomp, landlock })?;
     out.flush()?;

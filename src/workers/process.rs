@@ -25,8 +25,11 @@ const LAST_WORDS_BYTES_MAX: u64 = 2_048;
 /// How long a killed worker may take to be gone.
 const REAP_WITHIN: Duration = Duration::from_secs(1);
 
-/// Sent by the server only after a deadline, and by nothing inside a worker.
+/// Sent by the server only after a deadline, and by nothing inside a worker; nor are the others.
 const SIGKILL: i32 = 9;
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
 
 /// How a worker died, for logs and counters.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -84,6 +87,8 @@ impl Worker {
             .stdin(Stdio::from(theirs.try_clone()?))
             .stdout(Stdio::from(theirs))
             .stderr(Stdio::piped())
+            // A Ctrl-C in the server's terminal is for the server.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let mut socket = UnixStream::from_std(ours)?;
@@ -153,7 +158,7 @@ impl Worker {
         let last_words = String::from_utf8_lossy(&last_words).trim().to_owned();
         match timeout(REAP_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) => match (status.signal(), status.code()) {
-                (Some(SIGKILL), _) => Death::Outside,
+                (Some(SIGKILL | SIGHUP | SIGINT | SIGTERM), _) => Death::Outside,
                 (Some(signal), _) => Death::Signal { signal, last_words },
                 (None, code) => Death::Exit {
                     code: code.unwrap_or(-1),

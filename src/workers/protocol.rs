@@ -96,6 +96,11 @@ pub(super) enum Refused {
         pixels: u64,
         pixels_max: u64,
     },
+    SideTooLong {
+        width: u32,
+        height: u32,
+        side_px_max: u32,
+    },
     CropOutside {
         right: u64,
         bottom: u64,
@@ -123,6 +128,15 @@ impl From<&imaging::Error> for Refused {
                 height,
                 pixels,
                 pixels_max,
+            },
+            E::SideTooLong {
+                width,
+                height,
+                side_px_max,
+            } => Self::SideTooLong {
+                width,
+                height,
+                side_px_max,
             },
             E::CropOutside {
                 right,
@@ -157,6 +171,15 @@ impl From<Refused> for imaging::Error {
                 height,
                 pixels,
                 pixels_max,
+            },
+            Refused::SideTooLong {
+                width,
+                height,
+                side_px_max,
+            } => Self::SideTooLong {
+                width,
+                height,
+                side_px_max,
             },
             Refused::CropOutside {
                 right,

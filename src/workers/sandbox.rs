@@ -29,7 +29,21 @@ pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
-    limit(Resource::As, memory_bytes_max)
+    limit(Resource::As, memory_bytes_max)?;
+    ignore_requests_to_end();
+    Ok(())
+}
+
+/// Whoever asks the server to end, from a terminal or a service manager, often asks all of its processes. The server
+/// lets its workers finish, and they end with it.
+fn ignore_requests_to_end() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM] {
+        #[expect(unsafe_code, reason = "the C library's way to ignore a signal")]
+        // SAFETY: ignoring runs no code of ours; nothing else sets these signals.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
 }
 
 /// Second phase, after warming up: no file, no network, no new descriptor, only the system calls of decoding.
@@ -120,7 +134,7 @@ fn filter() -> Result<BpfProgram, String> {
     let not_executable = [argument(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0)?];
     rules.insert(libc::SYS_mmap, vec![rule(&not_executable)?]);
     rules.insert(libc::SYS_mprotect, vec![rule(&not_executable)?]);
-    // The HEVC decoder works in a thread of its own. A thread, never a process or a namespace.
+    // Some builds of the HEVC decoder work in a thread of their own. A thread, never a process or a namespace.
     let thread = [argument(
         0,
         SeccompCmpOp::MaskedEq(CLONE_THREAD | CLONE_NEWUSER),

@@ -1,5 +1,7 @@
 //! Register, log in, refresh: DESIGN's part of them and djangorestframework-simplejwt's bodies.
 
+use std::thread;
+
 use serde_json::{Value, json};
 
 use crate::support::token::{access_claims, claims, now, signed};
@@ -355,4 +357,36 @@ fn password_and_tokens_are_neither_stored_nor_logged() {
             "{text} is on disk"
         );
     }
+}
+
+#[test]
+fn passwords_beyond_what_may_wait_are_503() {
+    let server = Setup::new()
+        .set("auth.hashes_at_once_max", "1")
+        .set("auth.hashes_waiting_max", "1")
+        .set("auth.argon2_memory_kib", "65536")
+        .set("auth.argon2_passes", "3")
+        .start();
+    let body = json!({ "email": "nobody@example.org", "password": "a wrong password" });
+    let log_in = Request::post("/api/auth/login/").json(&body);
+    let address = server.address();
+    let attempts: Vec<_> = (0..12)
+        .map(|_| {
+            let log_in = log_in.clone();
+            thread::spawn(move || log_in.send(address))
+        })
+        .collect();
+
+    let replies: Vec<_> = attempts
+        .into_iter()
+        .map(|attempt| attempt.join().unwrap())
+        .collect();
+
+    for reply in &replies {
+        assert!(matches!(reply.status, 401 | 503), "{}", reply.text());
+        assert_eq!(reply.status == 503, reply.field("retry-after").is_some());
+    }
+    assert!(replies.iter().any(|reply| reply.status == 401));
+    assert!(replies.iter().any(|reply| reply.status == 503));
+    server.send(&log_in).expect(401);
 }

@@ -250,30 +250,6 @@ fn token_of_the_command_line_works_with_the_key_that_was_made() {
 }
 
 #[test]
-fn data_directory_that_is_in_use_is_refused_with_the_process_that_has_it() {
-    let server = Server::start();
-    let process = server.process_id().to_string();
-    for arguments in [
-        &["serve"][..],
-        &["user", "list"],
-        &["user", "add", "ada@example.org"],
-        &["user", "delete", "ada@example.org"],
-        &["token", "ada@example.org"],
-    ] {
-        let outcome = server.home().run(arguments);
-
-        assert_failed(&outcome, &[&process]);
-        assert_eq!(
-            outcome.stderr.trim_end().lines().count(),
-            1,
-            "{}",
-            outcome.stderr
-        );
-    }
-    assert!(server.is_alive());
-}
-
-#[test]
 fn data_directory_of_a_killed_server_is_free() {
     let mut server = Server::start();
     let user = server.user();

@@ -318,3 +318,18 @@ fn rendition_takes_no_other_methods() {
     }
     server.get(&path).expect(200);
 }
+
+#[test]
+fn range_is_for_get_only() {
+    let server = Server::start();
+    let (_, profile) = server.user_with_picture();
+    let path = server.path(&profile["profile_picture_url"]);
+    let ranged = |method| {
+        let request = Request::new(method, &path).field("Range", "bytes=0-9");
+        server.send(&request)
+    };
+
+    assert_eq!(ranged("GET").expect(206).body.len(), 10);
+    let head = ranged("HEAD").expect(200);
+    assert!(head.field("content-range").is_none());
+}

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::delivered::assert_delivered;
 use crate::support::fixtures::expected_of;
-use crate::support::{Form, PICTURE, Request, Server, fixture, holds};
+use crate::support::{Connection, Form, PICTURE, Request, Server, fixture, holds};
 
 #[test]
 fn file_names_leave_no_trace() {
@@ -222,4 +222,119 @@ fn flood_of_parts_or_heads_is_400() {
     assert_eq!(reply.status, 400, "a boundary: {}", reply.text());
     assert!(accepted.is_empty(), "{accepted:?}");
     assert_eq!(server.profile(&user), before);
+}
+
+#[test]
+fn nothing_is_stored_before_the_message_is_complete() {
+    let server = Server::with(&[("http.body_idle_timeout_ms", "500")]);
+    let (user, before) = server.user_with_picture();
+    let form = Form::image(&fixture("rgb.png"));
+    let whole = form.bytes();
+    let post = || {
+        Request::post(PICTURE)
+            .bearer(&user.access)
+            .field("Content-Type", &form.content_type())
+    };
+    let with_length = |length: usize| post().field("Content-Length", &length.to_string());
+    let chunked = |rest: &[u8]| {
+        let mut body = format!("{:x}\r\n", whole.len()).into_bytes();
+        body.extend_from_slice(&whole);
+        body.extend_from_slice(b"\r\n");
+        body.extend_from_slice(rest);
+        body
+    };
+    let epilogue = [whole.clone(), vec![b'x'; 1_000_000]].concat();
+    let in_chunks = post().field("Transfer-Encoding", "chunked");
+    let cases = [
+        (
+            "a body cut off",
+            with_length(whole.len() + 100),
+            whole.clone(),
+            true,
+        ),
+        (
+            "a body that stalls",
+            with_length(whole.len() + 100),
+            whole.clone(),
+            false,
+        ),
+        ("an epilogue", with_length(epilogue.len()), epilogue, false),
+        (
+            "a chunk that is none",
+            in_chunks.clone(),
+            chunked(b"zz\r\n"),
+            false,
+        ),
+        (
+            "a chunk without end",
+            in_chunks.clone(),
+            chunked(b"ffffffffffffffff\r\n"),
+            false,
+        ),
+        ("no last chunk", in_chunks.clone(), chunked(b""), true),
+        (
+            "a malformed trailer",
+            in_chunks,
+            chunked(b"0\r\nno colon\r\n\r\n"),
+            false,
+        ),
+    ];
+    for (what, request, body, finish) in cases {
+        let mut connection = Connection::open(server.address());
+        connection.write(&request.head(server.address()));
+        connection.write_beside(body);
+        if finish {
+            connection.finish();
+        }
+
+        let reply = connection.answer("POST").expect(what);
+
+        assert!(
+            matches!(reply.status, 400 | 408),
+            "{what}: {}",
+            reply.text()
+        );
+        assert_eq!(server.profile(&user), before, "{what}");
+    }
+}
+
+#[test]
+fn file_is_a_file_however_its_name_is_written() {
+    let server = Server::start();
+    let user = server.user();
+    let names: [&[u8]; 6] = [
+        b"filename=\"caf\xC3\xA9.jpg\"",
+        b"filename=\"caf\xE9.jpg\"",
+        b"filename*=utf-8''caf%C3%A9.jpg",
+        b"filename=\"\"; filename*=utf-8''photo.jpg",
+        b"filename=photo.jpg",
+        b"FileName=\"a;b\\\"c.jpg\"",
+    ];
+    for name in names {
+        let head = [
+            b"Content-Disposition: form-data; name=\"image\"; ",
+            name,
+            b"\r\n",
+        ]
+        .concat();
+        let form = Form::new().part(&head, &fixture("rgb.png"));
+
+        let reply = server.upload_form(&user, &form);
+
+        let told = String::from_utf8_lossy(name);
+        assert_eq!(reply.status, 200, "{told}: {}", reply.text());
+    }
+}
+
+#[test]
+fn field_beside_the_file_that_is_too_large_is_not_called_the_image() {
+    let server = Server::start();
+    let user = server.user();
+    let form = Form::new().text("title", &"x".repeat(70_000));
+    let form = form.file("image", "a.png", "image/png", &fixture("rgb.png"));
+
+    let reply = server.upload_form(&user, &form).expect(400);
+
+    let detail = reply.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("65536 bytes beside the file"), "{detail}");
 }

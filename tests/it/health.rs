@@ -1,6 +1,7 @@
 //! `/healthz` and `/readyz`.
 
-use crate::support::{Request, Server};
+use crate::support::process::Process;
+use crate::support::{Request, Server, Setup};
 
 #[test]
 fn running_server_is_alive_and_ready() {
@@ -19,4 +20,44 @@ fn full_disk_is_not_ready_but_alive() {
 
     server.get("/readyz").expect(503);
     server.get("/healthz").expect(200);
+}
+
+#[test]
+fn server_that_opens_its_store_is_alive_and_not_ready() {
+    let home = Setup::new().home();
+    home.run(&["user", "list"]).expect(0);
+    // A pipe in the place of a file that is read while the store is opened: opening takes until something is in it.
+    let pipe = home.data_dir().join("acknowledged");
+    std::fs::remove_file(&pipe).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, mode, 0).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let listen = address.to_string();
+    let mut command = home.command(&["serve", "--listen", &listen]);
+    let mut process = Process::start(&mut command, b"");
+    let until = std::time::Instant::now() + crate::support::DEADLINE;
+    let ready = loop {
+        match Request::get("/readyz").try_send(address) {
+            Ok(reply) => break reply,
+            Err(_) => assert!(std::time::Instant::now() < until, "{}", process.log()),
+        }
+    };
+
+    let ready = ready.expect(503);
+    assert_eq!(ready.json()["checks"]["store"], "opening");
+    assert!(ready.field("retry-after").is_some());
+    Request::get("/healthz").send(address).expect(200);
+    let profile = Request::get("/api/users/ada/profile/").send(address);
+    assert!(profile.expect(503).field("retry-after").is_some());
+
+    std::fs::write(&pipe, [0; 16]).unwrap();
+
+    assert_eq!(
+        process.line(),
+        Some(format!("listening on http://{address}"))
+    );
+    Request::get("/readyz").send(address).expect(200);
 }

@@ -281,3 +281,30 @@ fn nothing_outlives_a_hundred_refusals() {
         open()
     );
 }
+
+#[test]
+fn side_that_is_too_long_names_the_limit() {
+    let server = Server::start();
+    let user = server.user();
+    let long = |width: u32, height: u32| {
+        let header: [&[u8]; 6] = [
+            b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR",
+            &width.to_be_bytes(),
+            &height.to_be_bytes(),
+            b"\x01\0\0\0\0",
+            b"crc?",
+            b"\0\0\0\0",
+        ];
+        header.concat()
+    };
+    for (width, height) in [(65_536, 1), (1, 64_000_000)] {
+        let reply = server.upload(&user, &long(width, height)).expect(400);
+
+        let sentence = reply.json()["image"][0].as_str().unwrap().to_owned();
+        let size = format!("{width} x {height}");
+        assert!(
+            sentence.contains(&size) && sentence.contains("65535"),
+            "{sentence}"
+        );
+    }
+}

@@ -21,7 +21,16 @@ use pockitd::storage::Store;
 use pockitd::storage::StoredRendition;
 use pockitd::storage::What;
 use pockitd::storage::WholeUser;
+use pockitd::storage::audit::Examined;
+use pockitd::storage::audit::Finding;
+use pockitd::storage::audit::Place;
+use pockitd::storage::audit::Problem;
+use pockitd::storage::audit::Section;
 use xxhash_rust::xxh3::xxh3_128;
+
+use crate::store::Harm;
+use crate::store::user;
+use crate::store::usual_picture;
 
 /// The store. Clones share what they hold, as if the same disk were opened again.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +63,35 @@ impl MemoryStore {
         inner.fails_at.is_some_and(|number| number <= inner.writes)
     }
 
+    /// What a store's own methods never do to it.
+    pub(crate) fn suffer(&self, harm: Harm<'_>) {
+        let state = &mut self.0.lock().unwrap().state;
+        match harm {
+            Harm::Orphan(seed) => {
+                let (picture, renditions) = usual_picture(seed);
+                for Rendition { size_px, bytes } in renditions {
+                    let stored = StoredRendition {
+                        checksum: xxh3_128(&bytes),
+                        bytes,
+                        uploaded_at: picture.uploaded_at,
+                    };
+                    state.renditions.insert((picture.id, size_px), stored);
+                }
+            }
+            Harm::Gone(id) => {
+                let picture = state.profile(&user(id)).unwrap().picture.clone();
+                state.drop_picture(picture);
+            }
+            Harm::Flipped(id) => {
+                let picture = state.profile(&user(id)).unwrap().picture.clone().unwrap();
+                let stored = state.renditions.get_mut(&(picture.id, 512)).unwrap();
+                let mut bytes = stored.bytes.to_vec();
+                bytes[7] ^= 1;
+                stored.bytes = bytes.into();
+            }
+        }
+    }
+
     fn read<T>(&self, read: impl FnOnce(&State) -> Option<T>, what: What) -> Result<T, Error> {
         read(&self.0.lock().unwrap().state).ok_or(Error::NotFound(what))
     }
@@ -74,6 +112,18 @@ impl MemoryStore {
 }
 
 impl State {
+    fn is_shown(&self, id: PictureId) -> bool {
+        let mut shown = self.profiles.values().flat_map(|profile| &profile.picture);
+        shown.any(|picture| picture.id == id)
+    }
+
+    fn is_whole(&self, picture: &Picture) -> bool {
+        picture.sizes_px.iter().all(|size_px| {
+            let stored = self.renditions.get(&(picture.id, *size_px));
+            stored.is_some_and(|stored| stored.checksum == xxh3_128(&stored.bytes))
+        })
+    }
+
     fn profile(&mut self, user: &UserId) -> Result<&mut Profile, Error> {
         self.profiles
             .get_mut(user)
@@ -245,10 +295,17 @@ impl Store for MemoryStore {
     }
 
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error> {
-        self.read(
+        let found = self.read(
             |state| state.renditions.get(&(picture, size_px)).cloned(),
             What::Picture,
-        )
+        )?;
+        if found.checksum == xxh3_128(&found.bytes) {
+            return Ok(found);
+        }
+        Err(Error::Damaged {
+            what: What::Picture,
+            detail: format!("{picture} at {size_px} px"),
+        })
     }
 
     async fn counts(&self) -> Result<Counts, Error> {
@@ -262,6 +319,85 @@ impl Store for MemoryStore {
         Ok(Counts {
             users,
             pictures: pictures as u64,
+        })
+    }
+
+    async fn examine(
+        &self,
+        from: Option<&Place>,
+        older_than: Timestamp,
+    ) -> Result<Examined, Error> {
+        let state = &self.0.lock().unwrap().state;
+        let finding = |problem, detail, bytes, place| Finding {
+            problem,
+            detail,
+            bytes,
+            place,
+        };
+        let Some(Place(from)) = from else {
+            let broken = state.profiles.values().filter(|profile| {
+                let picture = profile.picture.as_ref();
+                picture.is_some_and(|picture| !state.is_whole(picture))
+            });
+            return Ok(Examined {
+                section: Section::Profiles,
+                count: state.profiles.len() as u64,
+                findings: broken
+                    .map(|profile| {
+                        let id = profile.user_id.to_string();
+                        let place = Place([&[0], id.as_bytes()].concat());
+                        finding(Problem::UnreadablePicture, id, 0, place)
+                    })
+                    .collect(),
+                next: Some(Place(vec![1])),
+            });
+        };
+        if from.as_slice() != [1] {
+            return Err(Error::NotFound(What::Record));
+        }
+        let mut pictures: BTreeMap<PictureId, (u64, Timestamp)> = BTreeMap::new();
+        for ((id, _), stored) in &state.renditions {
+            let entry = pictures.entry(*id).or_insert((0, stored.uploaded_at));
+            entry.0 += stored.bytes.len() as u64;
+        }
+        let orphans = pictures
+            .iter()
+            .filter(|(id, (_, uploaded_at))| *uploaded_at < older_than && !state.is_shown(**id));
+        Ok(Examined {
+            section: Section::Pictures,
+            count: pictures.len() as u64,
+            findings: orphans
+                .map(|(id, (bytes, _))| {
+                    let place = Place([&[1], id.as_bytes().as_slice()].concat());
+                    finding(Problem::OrphanPicture, id.to_string(), *bytes, place)
+                })
+                .collect(),
+            next: None,
+        })
+    }
+
+    async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error> {
+        self.write(|state| {
+            let key = &finding.place.0[1..];
+            if finding.problem == Problem::OrphanPicture {
+                let id = PictureId::from_random(key.try_into().unwrap());
+                let before = state.renditions.len();
+                if !state.is_shown(id) {
+                    state.renditions.retain(|(other, _), _| *other != id);
+                }
+                return Ok(state.renditions.len() < before);
+            }
+            let user: UserId = std::str::from_utf8(key).unwrap().parse().unwrap();
+            let picture = state.profile(&user)?.picture.clone();
+            let broken = picture.filter(|picture| !state.is_whole(picture));
+            if broken.is_some() {
+                let profile = state.profile(&user)?;
+                profile.picture = None;
+                profile.updated_at = now;
+            }
+            let mended = broken.is_some();
+            state.drop_picture(broken);
+            Ok(mended)
         })
     }
 

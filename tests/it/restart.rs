@@ -233,3 +233,39 @@ fn user_added_on_the_command_line_can_upload() {
 
     assert_eq!(profile["name"], json!("Ada"));
 }
+
+#[test]
+fn closed_terminal_does_not_end_the_server() {
+    let server = Server::start();
+
+    server.signal(Signal::HUP);
+
+    let (user, profile) = server.user_with_picture();
+    assert_eq!(server.profile(&user), profile);
+}
+
+#[test]
+fn stop_that_reaches_every_process_lets_an_upload_finish() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut server = Server::start();
+        let user = server.user();
+        let form = Form::image(&fixture("grid.heic"));
+        let upload = Request::post(PICTURE)
+            .bearer(&user.access)
+            .field("Content-Type", &form.content_type())
+            .field("Content-Length", &form.bytes().len().to_string())
+            .field("Expect", "100-continue");
+        let mut connection = Connection::open(server.address());
+        connection.write(&upload.head(server.address()));
+        assert_eq!(connection.answer("POST").unwrap().status, 100);
+
+        server.signal_all(signal);
+
+        connection.write(&form.bytes());
+        let reply = connection.answer("POST").unwrap();
+        assert_eq!(reply.status, 200, "{signal:?}: {}", reply.text());
+        if signal != Signal::HUP {
+            server.ended();
+        }
+    }
+}

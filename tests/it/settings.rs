@@ -1,5 +1,6 @@
 //! Where the configuration comes from, and what is told when it cannot be used.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::process::{Process, assert_failed, pockitd, run};
@@ -224,7 +225,6 @@ fn serve_without_a_file_takes_flags_before_or_behind_the_command() {
         assert!(directory.path().join("one").is_dir());
     }
     let mode = {
-        use std::os::unix::fs::PermissionsExt;
         let data = directory.path().join("one");
         std::fs::metadata(data).unwrap().permissions().mode()
     };
@@ -233,4 +233,20 @@ fn serve_without_a_file_takes_flags_before_or_behind_the_command() {
         0,
         "others cannot look into the data directory: {mode:o}"
     );
+}
+
+#[test]
+fn data_in_a_directory_that_others_may_enter_is_for_its_owner_only() {
+    let home = Setup::new().home();
+    let data = home.data_dir();
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    home.run(&["user", "add", "ada@example.org"]).expect(0);
+
+    for entry in std::fs::read_dir(&data).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}: {mode:o}", entry.path());
+    }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Lost;
-use crate::support::{Connection, Form, PICTURE, Request, Server, User, fixture};
+use crate::support::{Connection, Form, PICTURE, Request, Server, Setup, User, fixture};
 
 #[test]
 fn slow_head_is_cut_off() {
@@ -168,6 +168,39 @@ fn connections_over_their_number_wait_for_their_turn() {
 }
 
 #[test]
+fn idle_connections_in_a_crowd_are_closed_early() {
+    let server = Server::with(&[("http.connections_max", "40")]);
+    let crowd: Vec<_> = (0..40)
+        .map(|_| Connection::open(server.address()))
+        .collect();
+    let start = Instant::now();
+
+    // The configured ten seconds are for quiet times.
+    server.get("/healthz").expect(200);
+
+    assert!(start.elapsed() < Duration::from_secs(8), "{crowd:?}");
+}
+
+#[test]
+fn connections_leave_file_descriptors_for_uploads() {
+    let server = Setup::new()
+        .set("http.head_timeout_ms", "2_000")
+        .open_files(200)
+        .start();
+    let user = server.user();
+    let crowd: Vec<_> = (0..300)
+        .map(|_| Connection::open(server.address()))
+        .collect();
+
+    server.upload(&user, &fixture("grid.heic")).expect(200);
+
+    let log = server.log();
+    assert!(log.contains("ulimit -n"), "{log}");
+    assert!(!log.contains("cannot accept"), "{log}");
+    drop(crowd);
+}
+
+#[test]
 fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
     let server = Server::with(&[
         ("http.upload_bytes_max", "1000000"),
@@ -176,6 +209,8 @@ fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
     ]);
     let user = server.user();
     let begin = || {
+        // Each of a user of their own: one alone has a share of the room only.
+        let user = server.user();
         let form = Form::image(&[]);
         let request = Request::post(PICTURE)
             .bearer(&user.access)
@@ -202,4 +237,77 @@ fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
         (reply.status == 200).then_some(reply)
     });
     assert!(again.is_some(), "room comes back when the clients are gone");
+}
+
+#[test]
+fn slow_bodies_of_one_user_leave_room_for_others() {
+    let server = Server::with(&[
+        ("http.upload_bytes_max", "1_000_000"),
+        ("http.bodies_bytes_max", "4_000_000"),
+        ("rate_limit.uploads_per_hour", "0"),
+    ]);
+    let (slow, other) = (server.user(), server.user());
+    let held: Vec<_> = (0..8)
+        .map(|_| {
+            let form = Form::image(&[]);
+            let request = Request::post(PICTURE)
+                .bearer(&slow.access)
+                .field("Content-Type", &form.content_type())
+                .field("Content-Length", "999000");
+            let mut connection = Connection::open(server.address());
+            connection.write(&request.head(server.address()));
+            connection
+        })
+        .collect();
+    let start = Instant::now();
+
+    server.upload(&other, &fixture("rgb.png")).expect(200);
+
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(held);
+}
+
+#[test]
+fn body_too_slow_for_its_announced_length_is_408_early() {
+    too_slow(("Content-Length", "5000000"), "", "41666");
+}
+
+#[test]
+fn body_without_a_length_has_to_be_as_quick_as_the_largest() {
+    too_slow(("Transfer-Encoding", "chunked"), "1000\r\n", "43690");
+}
+
+/// Drips; expects a refusal that names this rate, in bytes a second.
+fn too_slow((name, value): (&str, &str), begin: &str, rate: &str) {
+    let server = Server::with(&[
+        ("http.body_timeout_ms", "60_000"),
+        ("http.body_rate_grace_ms", "1_000"),
+        ("http.body_rate_bytes_min", "1"),
+    ]);
+    let user = server.user();
+    let form = Form::image(&[]);
+    let request = Request::post(PICTURE)
+        .bearer(&user.access)
+        .field("Content-Type", &form.content_type())
+        .field(name, value);
+    let mut connection = Connection::open(server.address()).patience(Duration::from_secs(20));
+    connection.write(&request.head(server.address()));
+    connection.write(begin.as_bytes());
+    connection.write(&form.bytes()[..10]);
+    let start = Instant::now();
+    let dripped = (0..100).take_while(|_| {
+        thread::sleep(Duration::from_millis(100));
+        connection.try_write(b"-") && start.elapsed() < Duration::from_secs(3)
+    });
+    dripped.count();
+
+    let reply = connection.answer("POST").expect("an answer");
+
+    // Half of what would bring it in within a minute.
+    assert_eq!(reply.status, 408, "{}", reply.text());
+    assert!(reply.text().contains(rate), "{}", reply.text());
 }

@@ -24,11 +24,29 @@ use crate::memory_store::MemoryStore;
 pub(crate) trait Place {
     /// Opens the store with what the one before it has left.
     fn open(&self) -> impl Future<Output = Arc<dyn Store>> + Send;
+
+    /// Does harm to a closed store that its own methods never do.
+    fn harm(&self, harm: Harm<'_>) -> impl Future<Output = ()> + Send;
+}
+
+/// What can happen to a store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Harm<'h> {
+    /// There is the usual picture of this seed, and nobody points at it.
+    Orphan(u64),
+    /// The picture of this user is gone, but the profile points at it.
+    Gone(&'h str),
+    /// One bit of this user's picture has turned.
+    Flipped(&'h str),
 }
 
 impl Place for MemoryStore {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(self.clone())
+    }
+
+    async fn harm(&self, harm: Harm<'_>) {
+        self.suffer(harm);
     }
 }
 
@@ -70,6 +88,11 @@ macro_rules! conformance {
                 dropped_future_leaves_all_or_nothing,
                 uploads_of_one_user_at_once_leave_one_picture,
                 reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
+                audit_of_a_sound_store_sees_everything_and_finds_nothing,
+                orphan_picture_is_found_if_it_is_old_enough_and_removed,
+                unreadable_picture_is_found_and_taken_away,
+                finding_that_is_so_no_longer_is_not_mended,
+                audit_beside_uploads_finds_nothing,
             ]
         );
     };

@@ -2,10 +2,12 @@
 
 pub mod client;
 pub mod delivered;
+pub mod fake;
 pub mod fixtures;
 pub mod form;
 pub mod jpeg;
 pub mod process;
+pub mod raw;
 pub mod server;
 pub mod strict;
 pub mod token;

@@ -37,9 +37,13 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("tar", &["storage/archive"]),
     ("libheif_rs", &["imaging/heif"]),
     ("libheif_sys", &["imaging/heif"]),
-    ("turbojpeg", &["imaging/"]),
-    ("hyper", &["http", "cli/bench_upload"]),
-    ("hyper_util", &["http", "cli/bench_upload"]),
+    // The load generator makes photos as phones do: 4:2:0, which the image crate does not write.
+    ("turbojpeg", &["imaging/", "cli/bench_upload/photos"]),
+    ("image", &["cli/bench_upload"]),
+    ("hdrhistogram", &["cli/bench_upload"]),
+    ("indicatif", &["cli/bench_upload/progress"]),
+    ("hyper", &["http", "cli/bench_upload/client"]),
+    ("hyper_util", &["http", "cli/bench_upload/client"]),
     ("multer", &["http"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
@@ -72,7 +76,10 @@ fn sources(folder: &str) -> Vec<(String, PathBuf)> {
         for entry in fs::read_dir(&current).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What cargo-fuzz builds.
+                if path.file_name().unwrap() != "target" {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path
                     .strip_prefix(root().join(folder))

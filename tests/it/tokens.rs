@@ -4,10 +4,11 @@
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
+use crate::support::process::assert_failed;
 use crate::support::token::{
     SECRET, access, access_claims, base64url, claims, not_valid, now, sign, signed, unsigned,
 };
-use crate::support::{Connection, PROFILE, Reply, Request, Server};
+use crate::support::{Connection, PROFILE, Reply, Request, Server, Setup};
 
 const NO_USER: &str =
     r#"{"detail":"Token contained no recognizable user identification","code":"token_not_valid"}"#;
@@ -349,4 +350,22 @@ fn huge_token_is_refused_and_costs_nothing() {
     let reply = with_token(&server, &sign(HEADER, &deep, Algorithm::HS256, SECRET));
     assert!(matches!(reply.status, 200 | 401), "{}", reply.text());
     assert!(server.is_alive());
+}
+
+#[test]
+fn user_of_another_issuer_is_added_by_the_id_in_its_tokens() {
+    let server = Setup::new().start_after(|home| {
+        let added = home.run(&["user", "add", "ada@example.org", "--id", "42"]);
+        assert_eq!(added.expect(0).stdout, "42\n");
+        let again = home.run(&["user", "add", "bob@example.org", "--id", "42"]);
+        assert_failed(&again, &["taken"]);
+    });
+    for user_id in [json!(42), json!("42")] {
+        let claims = json!({ "token_type": "access", "exp": now() + 60, "user_id": user_id });
+        let token = signed(&claims);
+
+        let reply = server.send(&Request::get(PROFILE).bearer(&token));
+
+        assert_eq!(reply.expect(200).json()["user_id"], json!("42"));
+    }
 }

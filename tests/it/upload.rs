@@ -214,7 +214,10 @@ fn answer_says_what_was_done_to_the_upload() {
             "p3.jpg",
             &["cropped", "enlarged", "srgb", "metadata_removed"],
         ),
-        ("cmyk.jpg", &["cropped", "enlarged", "srgb"]),
+        (
+            "cmyk.jpg",
+            &["cropped", "enlarged", "srgb", "fallback_decoder"],
+        ),
         ("pixel.jpg", &["enlarged"]),
         ("irot-90.heic", &["rotated", "cropped", "enlarged"]),
     ] {

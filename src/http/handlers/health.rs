@@ -2,11 +2,12 @@
 
 use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::http::handlers::Context;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::service;
 
 /// When to ask again after a 503, in seconds.
 const RETRY_S: u64 = 5;
@@ -18,17 +19,29 @@ pub(in crate::http) fn live() -> Reply {
 
 /// `GET /readyz`: an upload would be taken. 503 with the check that failed if not.
 pub(in crate::http) async fn ready(context: Context<'_>) -> Reply {
-    match context.app.ready().await {
-        Ok(()) => respond::json(
-            StatusCode::OK,
-            &json!({ "status": "ok", "checks": { "store": "ok" } }),
-        ),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            let body = json!({ "status": "unavailable", "checks": { "store": "failed" } });
-            let mut reply = respond::json(StatusCode::SERVICE_UNAVAILABLE, &body);
-            reply.headers_mut().insert(RETRY_AFTER, RETRY_S.into());
-            reply
-        }
+    let readiness = context.app.readiness().await;
+    let checks = [("store", readiness.store), ("workers", readiness.workers)];
+    let mut told = Map::new();
+    let mut is_ready = true;
+    for (name, outcome) in checks {
+        let state = match outcome {
+            Ok(()) => "ok",
+            Err(error) => {
+                is_ready = false;
+                tracing::warn!(check = name, error = service::chain(&error), "not ready");
+                "failed"
+            }
+        };
+        told.insert(name.to_owned(), state.into());
     }
+    let (status, word) = if is_ready {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
+    let mut reply = respond::json(status, &json!({ "status": word, "checks": told }));
+    if !is_ready {
+        reply.headers_mut().insert(RETRY_AFTER, RETRY_S.into());
+    }
+    reply
 }

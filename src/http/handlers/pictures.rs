@@ -1,5 +1,7 @@
 //! The caller's picture.
 
+use std::time::Instant;
+
 use hyper::{Request, StatusCode};
 
 use crate::http::body::Body;
@@ -24,7 +26,11 @@ pub(in crate::http) async fn replace(
     let (headers, body) = split(request);
     let caller = context.authenticate(&headers).await?;
     let quota = context.app.admit_upload(&caller)?;
-    let form = form::read(&headers, body, context.room, &context.app.config.http).await?;
+    let config = &context.app.config.http;
+    let begin = Instant::now();
+    let form = form::read(&headers, body, &caller, context.room, config).await?;
+    let metrics = &context.app.metrics;
+    metrics.received(form.image.len(), begin.elapsed());
     let profile = context
         .app
         .replace_picture(&caller, form.image, form.crop)

@@ -17,7 +17,7 @@ type Kind = [u8; 4];
 /// # Errors
 ///
 /// [`Error::UnsupportedFormat`] for everything but images of HEVC, by name; [`Error::Malformed`] if it cannot be told.
-pub(super) fn check_primary_image(file: &[u8]) -> Result<(), Error> {
+pub(in crate::imaging) fn check_primary_image(file: &[u8]) -> Result<(), Error> {
     let brands = Brands::read(file).ok_or_else(|| damaged("no file type box"))?;
     let mut bytes = Bytes::new(file);
     let mut is_movie = false;

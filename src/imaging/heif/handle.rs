@@ -17,6 +17,10 @@ use crate::imaging::heif::picture::CodePoints;
 use crate::imaging::heif::picture::Picture;
 use crate::imaging::heif::picture::code_points;
 
+/// Number of threads that makes libde265 decode in the calling one. libheif turns 0 into 1, and that one would be started,
+/// woken and ended again for each tile: 1 to 4 % of the time. libde265 starts threads for positive numbers only.
+const NO_THREADS: i32 = -1;
+
 /// How an image is cut into tiles.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Tiling {
@@ -181,7 +185,7 @@ impl Options {
         fields.ignore_transformations = 1;
         // Otherwise half a photo is decoded without an error.
         fields.strict_decoding = 1;
-        fields.num_codec_threads = 1;
+        fields.num_codec_threads = NO_THREADS;
         fields.output_image_nclx_profile_passthrough = 1;
         Ok(options)
     }

@@ -39,6 +39,9 @@ pub(super) const ZIGZAG: [u8; 64] = [
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
+/// The same in a block of the lowest three columns and rows; 255: not among them.
+pub(super) const THREE_EIGHTHS_PLACES: [u8; 13] = [0, 1, 3, 6, 4, 2, 255, 5, 7, 255, 255, 255, 8];
+
 /// The same in a block of the lowest four columns and rows; 255: not among them.
 pub(super) const HALF_PLACES: [u8; 25] = [
     0, 1, 4, 8, 5, 2, 3, 6, 9, 12, 255, 13, 10, 7, 255, 255, 255, 11, 14, 255, 255, 255, 255, 255,
@@ -131,6 +134,15 @@ impl Channel<'_> {
             Scale::Quarter => {
                 let coefficients = self.decode_lead(bits, lowest);
                 self.plane.put_quarter(start, coefficients);
+            }
+            Scale::ThreeEighths => {
+                let mut coefficients = [0; 9];
+                if self.decode_lowest(bits, &THREE_EIGHTHS_PLACES, &mut coefficients) {
+                    coefficients[0] = lowest;
+                    self.plane.put_three_eighths(start, &coefficients);
+                } else {
+                    self.plane.put_flat::<3>(start, lowest);
+                }
             }
             Scale::Half => {
                 let mut coefficients = [0; 16];

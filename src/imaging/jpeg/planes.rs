@@ -18,6 +18,8 @@ pub(super) enum Scale {
     Eighth,
     /// Two samples.
     Quarter,
+    /// Three samples.
+    ThreeEighths,
     /// Four samples.
     Half,
     /// All eight.
@@ -25,11 +27,12 @@ pub(super) enum Scale {
 }
 
 impl Scale {
-    /// From the number of eighths; what is not 1, 2 or 4 is all.
+    /// From the number of eighths; what is not 1, 2, 3 or 4 is all.
     pub(super) const fn from_eighths(eighths: u8) -> Self {
         match eighths {
             1 => Self::Eighth,
             2 => Self::Quarter,
+            3 => Self::ThreeEighths,
             4 => Self::Half,
             _ => Self::Full,
         }
@@ -40,6 +43,7 @@ impl Scale {
         match self {
             Self::Eighth => 1,
             Self::Quarter => 2,
+            Self::ThreeEighths => 3,
             Self::Half => 4,
             Self::Full => 8,
         }
@@ -142,6 +146,12 @@ impl Plane {
         if let Some([above_left, above_right, .., left, right]) = self.samples.get_mut(start..end) {
             (*above_left, *above_right, *left, *right) = (one, two, three, four);
         }
+    }
+
+    /// Writes a block of three by three samples.
+    #[inline]
+    pub(super) fn put_three_eighths(&mut self, start: usize, coefficients: &[i32; 9]) {
+        self.put(start, &transform::three_eighths(coefficients));
     }
 
     /// Writes a block of four by four samples.

@@ -1,5 +1,5 @@
-//! Inverse cosine transforms of the lowest 1, 4, 16 or all 64 coefficients of a block: the block at an eighth, a quarter, half
-//! or all of its size.
+//! Inverse cosine transforms of the lowest 1, 4, 9, 16 or all 64 coefficients of a block: the block at one, two, three, four
+//! or eight eighths of its size.
 //!
 //! To leave the higher coefficients out is an ideal low-pass filter within the block: sharper than the average of its pixels,
 //! and for a single sample the same. Numbers wrap where a hostile file makes them too large: the picture is nonsense
@@ -39,6 +39,34 @@ pub(super) fn quarter([mean, across, down, both]: [i32; 4]) -> [[u8; 2]; 2] {
         [sample(left + left_down, 3), sample(right + right_down, 3)],
         [sample(left - left_down, 3), sample(right - right_down, 3)],
     ]
+}
+
+/// Three by three samples from the lowest three rows and columns of coefficients.
+pub(super) fn three_eighths(coefficients: &[i32; 9]) -> [[u8; 3]; 3] {
+    let rows = coefficients.as_chunks().0;
+    let mut columns = [[Wrapping(0); 3]; 3];
+    for (to, from) in columns.iter_mut().zip(transposed(rows)) {
+        let values = three_eighths_row(from.map(Wrapping));
+        *to = values.map(|value| rounded(value, CONSTANT_BITS - PASS_BITS));
+    }
+    let mut samples = [[0; 3]; 3];
+    for (to, from) in samples.iter_mut().zip(transposed(&columns)) {
+        *to = three_eighths_row(from).map(|value| sample(value, CONSTANT_BITS + PASS_BITS + 3));
+    }
+    samples
+}
+
+/// The transform of three coefficients, times 2¹³ · √8.
+#[inline]
+fn three_eighths_row([zero, one, two]: [Number; 3]) -> [Number; 3] {
+    let mean = zero << CONSTANT_BITS;
+    // √2 · cos(π/6), √2 · cos(π/3) and √2.
+    let (across, outer, inner) = (
+        one * constant(10_033),
+        two * constant(5_793),
+        two * constant(11_585),
+    );
+    [mean + outer + across, mean - inner, mean + outer - across]
 }
 
 /// Four by four samples from the lowest four rows and columns of coefficients.
@@ -212,12 +240,14 @@ mod tests {
     #[test]
     fn transforms_are_the_definition_rounded() {
         for block in blocks() {
+            let nine: [i32; 9] = std::array::from_fn(|nth| block[nth / 3][nth % 3]);
             let lowest: [i32; 16] = std::array::from_fn(|nth| block[nth / 4][nth % 4]);
             let all: [i32; 64] = std::array::from_fn(|nth| block[nth / 8][nth % 8]);
             let four = [block[0][0], block[0][1], block[1][0], block[1][1]];
 
             assert_close([[eighth(four[0])]], reference(&block), 0.501);
             assert_close(quarter(four), reference(&block), 0.501);
+            assert_close(three_eighths(&nine), reference(&block), 0.6);
             assert_close(half(&lowest), reference(&block), 0.6);
             assert_close(full(&all), reference(&block), 0.6);
         }
@@ -228,6 +258,7 @@ mod tests {
         for extreme in [i32::MIN, i32::MAX] {
             eighth(extreme);
             quarter([extreme; 4]);
+            three_eighths(&[extreme; 9]);
             half(&[extreme; 16]);
             full(&[extreme; 64]);
         }

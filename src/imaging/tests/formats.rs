@@ -95,6 +95,26 @@ fn cmyk_jpeg_is_turned_around_by_adobe() {
 }
 
 #[test]
+fn arithmetic_jpeg_is_decoded_and_says_by_whom() {
+    let rgb = quarters(700, 700);
+    let image = Image {
+        pixels: &rgb[..],
+        width: 700,
+        pitch: 700 * 3,
+        height: 700,
+        format: PixelFormat::RGB,
+    };
+    let mut compressor = Compressor::new().unwrap();
+    compressor.set_arithmetic(true).unwrap();
+
+    let rendered = render(&compressor.compress_to_vec(image).unwrap());
+
+    assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
+    assert_eq!(rendered.decoder, Decoder::Turbo);
+    assert_eq!(rendered.applied, [Applied::FallbackDecoder]);
+}
+
+#[test]
 fn jpeg_with_a_profile_is_converted() {
     let plain = jpeg(600, 600, &[200, 100, 50].repeat(600 * 600), Subsamp::None);
     let segment = [&b"ICC_PROFILE\0\x01\x01"[..], &display_p3()].concat();

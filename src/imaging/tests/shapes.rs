@@ -207,3 +207,24 @@ fn placeholder_has_the_configured_sizes() {
         .collect();
     assert_eq!(sizes, [(512, 512), (128, 128)]);
 }
+
+#[test]
+fn unencoded_picture_is_what_the_largest_rendition_shows() {
+    let upload = jpeg_with(&wide(), &[(0xE1, &exif(6))]);
+    let mut renderer = Renderer::new(config::Picture::default());
+
+    let unencoded = renderer.unencoded(&upload).unwrap();
+
+    assert_eq!((unencoded.width, unencoded.height), (512, 512));
+    let pixels = unencoded.rgb.as_chunks::<3>().0;
+    let rows = pixels.as_chunks::<512>().0;
+    assert_near(
+        [
+            rows[128][128],
+            rows[128][384],
+            rows[384][128],
+            rows[384][384],
+        ],
+        [BLUE, RED, YELLOW, GREEN],
+    );
+}

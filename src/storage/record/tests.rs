@@ -217,6 +217,7 @@ fn payloads_of_version_1_keep_their_shape() {
             Applied::Flattened,
             Applied::DepthReduced,
             Applied::MetadataRemoved,
+            Applied::FallbackDecoder,
         ],
         uploaded_at: at,
     };
@@ -249,7 +250,7 @@ fn payloads_of_version_1_keep_their_shape() {
         concat!(
             r#"{"name":"Ada","picture":{"id":"abababababababababababababababab","width":512,"height":512,"#,
             r#""sizes_px":[512,128],"thumbhash":[1,2],"applied":["rotated","cropped","padded","enlarged","srgb","#,
-            r#""flattened","depth_reduced","metadata_removed"],"uploaded_at":1769846950000123},"#,
+            r#""flattened","depth_reduced","metadata_removed","fallback_decoder"],"uploaded_at":1769846950000123},"#,
             r#""created_at":1769846950000123,"updated_at":1769846950000123}"#
         )
     );

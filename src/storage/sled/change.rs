@@ -15,6 +15,7 @@ use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::WholeUser;
+use crate::storage::audit::Problem;
 use crate::storage::record::AccountRecord;
 use crate::storage::record::BlobRecord;
 use crate::storage::record::EmailRecord;
@@ -22,6 +23,7 @@ use crate::storage::record::PictureRecord;
 use crate::storage::record::ProfileRecord;
 use crate::storage::record::Record;
 use crate::storage::record::ShownPicture;
+use crate::storage::sled::audit::Entry;
 use crate::storage::sled::chunk;
 use crate::storage::sled::engine::COUNTS_KEY;
 use crate::storage::sled::engine::Lookup;
@@ -62,6 +64,11 @@ pub(super) enum Change {
         user: UserId,
         now: Timestamp,
     },
+    Mend {
+        entry: Entry,
+        problem: Problem,
+        now: Timestamp,
+    },
 }
 
 /// What a change came to.
@@ -90,7 +97,10 @@ impl Change {
 
     /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
     pub(super) fn removes(&self) -> bool {
-        matches!(self, Self::DeleteUser { .. } | Self::RemovePicture { .. })
+        matches!(
+            self,
+            Self::DeleteUser { .. } | Self::RemovePicture { .. } | Self::Mend { .. }
+        )
     }
 
     /// Puts the change into a transaction.
@@ -115,6 +125,11 @@ impl Change {
                 renditions,
             } => writes.replace_picture(user, picture, renditions)?,
             Self::RemovePicture { user, now } => writes.remove_picture(user, *now)?,
+            Self::Mend {
+                entry,
+                problem,
+                now,
+            } => writes.mend(entry, *problem, *now)?,
         };
         done.wrote = writes.put()?;
         Ok(done)
@@ -122,8 +137,8 @@ impl Change {
 }
 
 /// Tables, keys and new values of one change; no value: the key is removed.
-struct Writes<'v> {
-    view: &'v View<'v>,
+pub(super) struct Writes<'v> {
+    pub(super) view: &'v View<'v>,
     staged: Vec<(Table, Vec<u8>, Option<::sled::IVec>)>,
 }
 
@@ -280,7 +295,7 @@ impl<'v> Writes<'v> {
         })
     }
 
-    fn remove_picture(&mut self, user: &UserId, now: Timestamp) -> Result<Done, Error> {
+    pub(super) fn remove_picture(&mut self, user: &UserId, now: Timestamp) -> Result<Done, Error> {
         let mut profile = lookup::profile_record(self.view, user)?;
         let removed = self.drop_picture(user, profile.picture.take())?;
         if removed.is_some() {
@@ -367,13 +382,18 @@ impl<'v> Writes<'v> {
         self.write(Table::Meta, COUNTS_KEY, &counts)
     }
 
-    fn write<T: Record>(&mut self, table: Table, key: &[u8], record: &T) -> Result<(), Error> {
+    pub(super) fn write<T: Record>(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        record: &T,
+    ) -> Result<(), Error> {
         let bytes = encode(key, record)?;
         self.staged.push((table, key.to_vec(), Some(bytes.into())));
         Ok(())
     }
 
-    fn remove(&mut self, table: Table, key: &[u8]) {
+    pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
         self.staged.push((table, key.to_vec(), None));
     }
 

@@ -59,6 +59,23 @@ pub(super) fn count(blob: BlobRecord) -> u32 {
     u32::try_from(blob.length.div_ceil(bytes)).unwrap_or(u32::MAX)
 }
 
+/// What the key of a chunk says: user, picture, size and number.
+pub(super) fn parse(key: &[u8]) -> Option<(UserId, PictureId, u16, u32)> {
+    let end = key.iter().position(|byte| *byte == 0)?;
+    let (user, rest) = key.split_at_checked(end)?;
+    let user = std::str::from_utf8(user).ok()?.parse().ok()?;
+    let (_, rest) = rest.split_first()?;
+    let (picture, rest) = rest.split_first_chunk::<16>()?;
+    let (size_px, rest) = rest.split_first_chunk::<2>()?;
+    let number: [u8; 4] = rest.try_into().ok()?;
+    Some((
+        user,
+        PictureId::from_random(*picture),
+        u16::from_be_bytes(*size_px),
+        u32::from_be_bytes(number),
+    ))
+}
+
 fn key(prefix: &[u8], number: u32) -> Vec<u8> {
     [prefix, &number.to_be_bytes()].concat()
 }
@@ -106,6 +123,11 @@ mod tests {
                 rendition.bytes
             );
             assert!(cut.is_sorted());
+            for ((key, _), number) in cut.iter().zip(0..) {
+                let parsed = parse(key).unwrap();
+                assert_eq!(parsed, (owner.clone(), picture, 512, number));
+                assert_eq!(parse(&key[1..key.len() - 1]), None);
+            }
         }
     }
 

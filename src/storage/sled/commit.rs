@@ -10,8 +10,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +34,7 @@ use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::real_sync;
+use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::transaction;
 use crate::storage::sled::transaction::Committed;
 use crate::storage::sled::witness::Witness;
@@ -48,11 +52,16 @@ const FLUSH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) enum Request {
     /// To write. Answered when it is durable.
     Write(Change, Answer),
+    /// To read while nobody writes. Not run if the database is not open.
+    Read(Reading),
     /// To open the database anew if it needs that. Answered when reads work again, or not for now.
     Heal(oneshot::Sender<()>),
     /// To leave the data so that the next opening is quick, and end.
     Close(oneshot::Sender<Result<(), Error>>),
 }
+
+/// A piece of work that reads, and tells its result itself.
+pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
 
 /// What the thread and the readers share.
 #[derive(Debug)]
@@ -62,6 +71,8 @@ pub(super) struct Shared {
     pub(super) cache: RenditionCache,
     pub(super) data_dir: PathBuf,
     pub(super) free_bytes_min: u64,
+    /// What must be free before anything is written again, in bytes; 0 while the reserve is held.
+    pub(super) lacking_bytes: AtomicU64,
     pub(super) page_cache_bytes: u64,
 }
 
@@ -83,7 +94,8 @@ impl Shared {
         } else {
             self.free_bytes_min
         };
-        if free.saturating_sub(bytes) < free_min {
+        let free_min = free_min.max(self.lacking_bytes.load(Ordering::Relaxed));
+        if free < free_min.saturating_add(bytes) {
             return Err(Error::DiskFull { free, free_min });
         }
         Ok(())
@@ -103,10 +115,14 @@ impl Shared {
 pub(super) fn start(
     shared: Arc<Shared>,
     held: DataDir,
-    witness: Witness,
+    (witness, reserve): (Witness, Reserve),
     requests: Receiver<Request>,
 ) -> io::Result<JoinHandle<()>> {
-    let mut committer = Committer { shared, witness };
+    let mut committer = Committer {
+        shared,
+        witness,
+        reserve,
+    };
     std::thread::Builder::new()
         .name("store-commit".to_owned())
         .spawn(move || {
@@ -122,6 +138,7 @@ pub(super) fn start(
 struct Committer {
     shared: Arc<Shared>,
     witness: Witness,
+    reserve: Reserve,
 }
 
 type Closed = (oneshot::Sender<Result<(), Error>>, Result<(), Error>);
@@ -138,6 +155,12 @@ impl Committer {
                     let (batch, rest) = gather((change, answer), &mut requests);
                     self.write(batch);
                     next = rest;
+                }
+                Request::Read(reading) => {
+                    let engine = self.shared.engine.blocking_read();
+                    if let Some(engine) = engine.as_ref() {
+                        reading(engine);
+                    }
                 }
                 Request::Heal(answer) => {
                     self.heal();
@@ -181,9 +204,16 @@ impl Committer {
     }
 
     /// Those changes that there is room for; answers the others.
-    fn admit(&self, batch: Vec<Waiting>) -> Vec<Waiting> {
+    fn admit(&mut self, batch: Vec<Waiting>) -> Vec<Waiting> {
         let mut bytes = 0_u64;
         let mut admitted = Vec::with_capacity(batch.len());
+        // Without a reserve a write that fails could shut out readers, too.
+        let lacking = if self.reserve.is_held() {
+            0
+        } else {
+            self.reserve.room_bytes()
+        };
+        self.shared.lacking_bytes.store(lacking, Ordering::Relaxed);
         for (change, answer) in batch {
             let with_this = bytes.saturating_add(change.added_bytes());
             match self.shared.check_room(with_this, change.removes()) {
@@ -250,7 +280,8 @@ impl Committer {
         }
         // What was cached may have been written by the transactions that are gone now.
         self.shared.cache.clear();
-        match Engine::open(&self.shared.database_path(), self.shared.page_cache_bytes) {
+        let path = self.shared.database_path();
+        match open_engine(&path, self.shared.page_cache_bytes, &mut self.reserve) {
             Ok(engine) => {
                 tracing::info!("the store is open again");
                 *slot = Some(engine);
@@ -280,18 +311,13 @@ impl Committer {
         }
         flushed?;
         let path = self.shared.database_path();
-        Engine::open(&path, self.shared.page_cache_bytes)?.release();
+        open_engine(&path, self.shared.page_cache_bytes, &mut self.reserve)?.release();
         data_dir::sync_directory(&path).map_err(|error| io_failed("close the database", error))
     }
 
     /// The error for a write that failed: that the disk is full if it is.
     fn full_or(&self, error: Error) -> Error {
-        let Error::Io { source, .. } = &error else {
-            return error;
-        };
-        let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        if !kind.is_some_and(|kind| full.contains(&kind)) {
+        if !is_full(&error) {
             return error;
         }
         Error::DiskFull {
@@ -301,10 +327,42 @@ impl Committer {
     }
 }
 
+/// Opens the database; on a full disk, with the space that was put by for that.
+///
+/// # Errors
+///
+/// Those of [`Engine::open`].
+pub(super) fn open_engine(
+    path: &Path,
+    page_cache_bytes: u64,
+    reserve: &mut Reserve,
+) -> Result<Engine, Error> {
+    match Engine::open(path, page_cache_bytes) {
+        Err(error) if is_full(&error) && reserve.give_up() => {
+            tracing::warn!("the disk is full; the space put by is used to open the store");
+            let opened = Engine::open(path, page_cache_bytes);
+            reserve.keep_rest();
+            opened
+        }
+        other => other,
+    }
+}
+
+/// Whether an error says that there is no more room on the disk.
+fn is_full(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else {
+        return false;
+    };
+    let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    kind.is_some_and(|kind| full.contains(&kind))
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Write(..) => "Write",
+            Self::Read(_) => "Read",
             Self::Heal(_) => "Heal",
             Self::Close(_) => "Close",
         })

@@ -177,7 +177,7 @@ impl Engine {
             .map_err(|error| failed(attempt, error))
     }
 
-    fn table(&self, table: Table) -> &::sled::Tree {
+    pub(super) fn table(&self, table: Table) -> &::sled::Tree {
         match table {
             Table::Meta => &self.meta,
             Table::Accounts => &self.accounts,

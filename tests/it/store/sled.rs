@@ -9,10 +9,12 @@ use pockitd::storage;
 use pockitd::storage::Error;
 use pockitd::storage::Store;
 
+use super::Harm;
 use super::Place;
 use super::account;
 use super::user;
 use super::usual_picture;
+use crate::support::raw::Raw;
 
 /// A temporary data directory.
 pub(super) struct Directory(tempfile::TempDir);
@@ -35,6 +37,40 @@ impl Place for Directory {
     async fn open(&self) -> Arc<dyn Store> {
         storage::open(&self.config()).await.unwrap()
     }
+
+    async fn harm(&self, harm: Harm<'_>) {
+        let raw = || Raw::open(&self.config().data_dir);
+        match harm {
+            Harm::Orphan(seed) => {
+                let store = self.open().await;
+                let (shown, renditions) = usual_picture(seed);
+                let mut ghost = account("ghost");
+                ghost.email = "ghost@example.org".parse().unwrap();
+                store
+                    .create_user(ghost, "Ghost".parse().unwrap())
+                    .await
+                    .unwrap();
+                store
+                    .replace_picture(&user("ghost"), shown, renditions)
+                    .await
+                    .unwrap();
+                store.close().await.unwrap();
+                let picture = raw().picture_of("ghost");
+                let store = self.open().await;
+                store.delete_user(&user("ghost")).await.unwrap();
+                store.close().await.unwrap();
+                raw().put(&picture);
+            }
+            Harm::Gone(user) => {
+                let raw = raw();
+                raw.remove(&raw.picture_of(user));
+            }
+            Harm::Flipped(user) => {
+                let raw = raw();
+                raw.damage_last(&raw.picture_of(user));
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -44,13 +80,10 @@ async fn second_opening_is_refused_and_names_the_process() {
 
     let second = storage::open(&place.config()).await;
 
-    let Err(Error::Unavailable(sentence)) = second else {
+    let Err(Error::InUse { holder, .. }) = second else {
         panic!("{second:?}")
     };
-    assert!(
-        sentence.contains(&format!("process {}", std::process::id())),
-        "{sentence}"
-    );
+    assert_eq!(holder, format!("process {}", std::process::id()));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What every [`Store`] does. Each function is one behaviour and starts with an empty place.
 
+mod audit;
 mod moved;
 mod together;
 
@@ -18,6 +19,12 @@ use super::picture;
 use super::user;
 use super::usual_picture;
 
+pub(super) use audit::{
+    audit_beside_uploads_finds_nothing, audit_of_a_sound_store_sees_everything_and_finds_nothing,
+    finding_that_is_so_no_longer_is_not_mended,
+    orphan_picture_is_found_if_it_is_old_enough_and_removed,
+    unreadable_picture_is_found_and_taken_away,
+};
 pub(super) use moved::{
     put_user_is_read_back_with_times_and_picture, put_user_replaces_all_of_the_user_before,
     put_user_that_is_taken_is_refused_and_changes_nothing,

@@ -15,7 +15,18 @@ use super::DEADLINE;
 
 /// The program, in a directory of the test's, without settings from the environment of whoever runs the tests.
 pub fn pockitd(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pockitd"));
+    placed(Command::new(env!("CARGO_BIN_EXE_pockitd")), directory)
+}
+
+/// As [`pockitd`], with at most so many open files.
+pub fn pockitd_with_open_files(directory: &Path, count_max: u32) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n {count_max} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_pockitd")]);
+    placed(shell, directory)
+}
+
+fn placed(mut command: Command, directory: &Path) -> Command {
     command.current_dir(directory);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -24,6 +35,19 @@ pub fn pockitd(directory: &Path) -> Command {
         }
     }
     command
+}
+
+/// The processes that a process has started and that are not reaped yet.
+pub fn children(parent: i32) -> Vec<i32> {
+    let line = format!("\nPPid:\t{parent}\n");
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id| status(*id).contains(&line)).collect()
+}
+
+/// What the kernel says of a process; nothing of one that is gone.
+pub fn status(id: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default()
 }
 
 /// What a finished run said.

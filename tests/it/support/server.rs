@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{Outcome, Process, pockitd, run_with};
+use super::process::{Outcome, Process, children, pockitd, pockitd_with_open_files, run_with};
 use super::token::SECRET;
 use super::{DEADLINE, Form, PICTURE, PROFILE, Reply, Request, fixture};
 
@@ -18,6 +18,7 @@ use super::{DEADLINE, Form, PICTURE, PROFILE, Reply, Request, fixture};
 #[derive(Clone, Debug)]
 pub struct Setup {
     settings: Vec<(String, String)>,
+    open_files_max: Option<u32>,
 }
 
 impl Setup {
@@ -33,6 +34,7 @@ impl Setup {
     pub fn bare() -> Self {
         let empty = Self {
             settings: Vec::new(),
+            open_files_max: None,
         };
         empty.set("http.listen", "\"127.0.0.1:0\"")
     }
@@ -41,6 +43,12 @@ impl Setup {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.retain(|(set, _)| set != key);
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets the program have at most so many open files.
+    pub fn open_files(mut self, count_max: u32) -> Self {
+        self.open_files_max = Some(count_max);
         self
     }
 
@@ -74,7 +82,10 @@ impl Setup {
             text += &format!("storage.data_dir = {data_dir:?}\n");
         }
         std::fs::write(directory.path().join("test.toml"), text).unwrap();
-        Home { directory }
+        Home {
+            directory,
+            open_files_max: self.open_files_max,
+        }
     }
 }
 
@@ -82,6 +93,7 @@ impl Setup {
 #[derive(Debug)]
 pub struct Home {
     directory: TempDir,
+    open_files_max: Option<u32>,
 }
 
 impl Home {
@@ -95,7 +107,10 @@ impl Home {
 
     /// The program with this configuration and data.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = pockitd(self.path());
+        let mut command = match self.open_files_max {
+            Some(count_max) => pockitd_with_open_files(self.path(), count_max),
+            None => pockitd(self.path()),
+        };
         command.args(["--config", "test.toml"]).args(arguments);
         command
     }
@@ -184,6 +199,19 @@ impl Server {
         let status = self.process.wait(DEADLINE);
         let code = status.expect("the server stops in time").code();
         assert_eq!(code, Some(0), "{}", self.log());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Sends a signal to the server and to all processes that it has started, as service managers do.
+    pub fn signal_all(&self, signal: Signal) {
+        for child in children(self.process_id()) {
+            // One that has just ended needs no signal.
+            let _ = kill_process(Pid::from_raw(child).unwrap(), signal);
+        }
+        self.process.signal(signal);
     }
 
     /// Asks for an end and waits for nothing.

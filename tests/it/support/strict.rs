@@ -103,6 +103,8 @@ fn check_type(reply: &Reply) {
                 assert_eq!(reply.field(name), Some(value), "{name}");
             }
         }
+        // Metrics, for Prometheus.
+        "text/plain; version=0.0.4; charset=utf-8" => assert_eq!(reply.status, 200),
         other => panic!("{} has type {other:?}", reply.status),
     }
 }

@@ -4,6 +4,7 @@
 //! is kept than refining scans must know: one bit, whether a coefficient is zero so far.
 
 use crate::imaging::jpeg::baseline::HALF_PLACES;
+use crate::imaging::jpeg::baseline::THREE_EIGHTHS_PLACES;
 use crate::imaging::jpeg::baseline::ZIGZAG;
 use crate::imaging::jpeg::frame::Component;
 use crate::imaging::jpeg::frame::Frame;
@@ -20,6 +21,7 @@ fn slots(scale: Scale) -> &'static [u8] {
     match scale {
         Scale::Eighth => &[0],
         Scale::Quarter => &QUARTER_PLACES,
+        Scale::ThreeEighths => &THREE_EIGHTHS_PLACES,
         Scale::Half => &HALF_PLACES,
         Scale::Full => &ZIGZAG,
     }
@@ -182,6 +184,12 @@ fn put(plane: &mut Plane, start: usize, values: &[i16], steps: &[i32; 64]) {
                 std::array::from_fn(|_| coefficients.next().unwrap_or(0)),
             );
         }
+        Scale::ThreeEighths => {
+            plane.put_three_eighths(
+                start,
+                &std::array::from_fn(|_| coefficients.next().unwrap_or(0)),
+            );
+        }
         Scale::Half => {
             plane.put_half(
                 start,
@@ -209,6 +217,7 @@ mod tests {
     fn shown_places_are_the_lowest_rows_and_columns() {
         assert_eq!(shown_places(Scale::Eighth), 1);
         assert_eq!(shown_places(Scale::Quarter), 0b1_0111);
+        assert_eq!(shown_places(Scale::ThreeEighths).count_ones(), 9);
         assert_eq!(shown_places(Scale::Half).count_ones(), 16);
         assert_eq!(shown_places(Scale::Full), u64::MAX);
     }

@@ -1,0 +1,95 @@
+//! Doors for the fuzzer to readers that are private otherwise. Built under `cfg(fuzzing)` only.
+
+use std::error::Error as StdError;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::StreamBody;
+use http_body_util::combinators::BoxBody;
+use hyper::HeaderMap;
+use hyper::Method;
+use hyper::body::Frame;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::http::body::{Body, Bounds};
+use crate::http::form;
+use crate::http::framing::Watcher;
+use crate::http::request;
+use crate::http::room::Room;
+use crate::http::route::Route;
+
+/// The multipart form, arriving in pieces of `piece` bytes. The boundary is `X`.
+///
+/// # Panics
+///
+/// If a file comes out that is not part of the body, or one beyond the limit.
+pub fn form(body: &[u8], piece: u8) {
+    let config = config::Http {
+        upload_bytes_max: 4_096,
+        form_overhead_bytes_max: 4_096,
+        ..config::Http::default()
+    };
+    let mut headers = HeaderMap::new();
+    let multipart = HeaderValue::from_static("multipart/form-data; boundary=X");
+    headers.insert(CONTENT_TYPE, multipart);
+    let pieces = body.chunks(usize::from(piece.max(1)));
+    let frames = pieces.map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
+    let frames: Vec<Result<_, Box<dyn StdError + Send + Sync>>> = frames.collect();
+    let inner = BoxBody::new(StreamBody::new(stream::iter(frames)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        let bounds = Bounds::new(&config, TaskTracker::new());
+        let body_of_form = Body::new(inner, &headers, bounds);
+        let room = Room::new(&config);
+        let Ok(user) = "fuzzer".parse() else {
+            return;
+        };
+        if let Ok(form) = form::read(&headers, body_of_form, &user, &room, &config).await {
+            let length = form.image.len();
+            assert!(length <= 4_096, "{length} bytes");
+            let is_part = length == 0 || body.windows(length).any(|part| part == form.image);
+            assert!(is_part, "the file is not in the form");
+        }
+    });
+}
+
+/// What is refused of raw HTTP/1.1.
+///
+/// # Panics
+///
+/// If it matters in which pieces the bytes arrive.
+pub fn framing(bytes: &[u8], piece: u8) {
+    let mut whole = Watcher::new();
+    whole.watch(bytes);
+    let mut pieces = Watcher::new();
+    for piece in bytes.chunks(usize::from(piece.max(1))) {
+        pieces.watch(piece);
+    }
+    assert_eq!(
+        format!("{:?}", whole.found()),
+        format!("{:?}", pieces.found())
+    );
+}
+
+/// The router.
+pub fn route(path: &str) {
+    for method in [Method::GET, Method::POST, Method::OPTIONS] {
+        drop(Route::parse(&method, path));
+    }
+}
+
+/// The `Authorization` field, as far as the token.
+#[must_use]
+pub fn bearer(field: &[u8]) -> Option<String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        hyper::header::AUTHORIZATION,
+        HeaderValue::from_bytes(field).ok()?,
+    );
+    request::bearer(&headers).ok().map(ToOwned::to_owned)
+}

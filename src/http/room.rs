@@ -1,0 +1,141 @@
+//! Room for upload bodies: bounded over all requests, and for each user, so that nobody takes all of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::config;
+use crate::domain::user::UserId;
+use crate::http::request::Refusal;
+
+/// One unit, in bytes.
+const UNIT_BYTES: u64 = 1_024;
+/// How many users at least it takes to fill the room.
+const USERS_TO_FILL: u64 = 4;
+/// Shares that are kept before those out of use are looked for.
+const SHARES_KEPT: usize = 1_024;
+
+/// Room for bodies in flight. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    share_units: usize,
+    wait: Duration,
+    /// What each user has left of their share. A mutex, because it is held for a look-up only.
+    shares: Arc<Mutex<HashMap<UserId, Arc<Semaphore>>>>,
+}
+
+/// Room that is taken until this is dropped.
+#[derive(Debug)]
+pub(super) struct Taken {
+    _of_share: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Room {
+    pub(super) fn new(config: &config::Http) -> Self {
+        let all = config.bodies_bytes_max;
+        // A share holds the largest file, or its user could not upload it at all.
+        let share = (all / USERS_TO_FILL).max(config.upload_bytes_max.min(all));
+        Self {
+            free: Arc::new(Semaphore::new(permits(all))),
+            share_units: permits(share),
+            wait: Duration::from_millis(config.bodies_wait_ms),
+            shares: Arc::default(),
+        }
+    }
+
+    /// Waits, not for ever, until `bytes` more of this user may be held. Meanwhile nothing is read: the client's own
+    /// buffers fill, and it slows down.
+    pub(super) async fn take(&self, user: &UserId, bytes: u64) -> Result<Taken, Refusal> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let share = self.share(user);
+        let taking = async {
+            let of_share = share.acquire_many_owned(units).await.ok()?;
+            let all = Arc::clone(&self.free);
+            let of_all = all.acquire_many_owned(units).await.ok()?;
+            Some(Taken {
+                _of_share: of_share,
+                _of_all: of_all,
+            })
+        };
+        let taken = timeout(self.wait, taking).await;
+        taken.ok().flatten().ok_or(Refusal::BodiesFull)
+    }
+
+    fn share(&self, user: &UserId) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() >= SHARES_KEPT {
+            shares.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let share = shares
+            .entry(user.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(self.share_units)));
+        Arc::clone(share)
+    }
+}
+
+fn permits(bytes: u64) -> usize {
+    let units = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
+    units.min(Semaphore::MAX_PERMITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(all: u64, largest: u64) -> Room {
+        Room::new(&config::Http {
+            bodies_bytes_max: all,
+            upload_bytes_max: largest,
+            ..config::Http::default()
+        })
+    }
+
+    fn user(id: &str) -> UserId {
+        id.parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn user_cannot_take_more_than_a_quarter() {
+        let room = room(40_960, 1_024);
+        let _quarter = room.take(&user("ada"), 10_240).await.unwrap();
+
+        assert!(room.take(&user("ada"), 1).await.is_err());
+        assert!(room.take(&user("bob"), 10_240).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn largest_file_fits_into_a_share() {
+        let room = room(10_240, 8_192);
+
+        assert!(room.take(&user("ada"), 8_192).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_comes_back() {
+        let room = room(4_096, 4_096);
+        let taken = room.take(&user("ada"), 4_096).await.unwrap();
+        assert!(room.take(&user("bob"), 1_024).await.is_err());
+
+        drop(taken);
+
+        assert!(room.take(&user("bob"), 1_024).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shares_out_of_use_are_forgotten() {
+        let room = room(1 << 20, 1_024);
+        let _held = room.take(&user("ada"), 1).await.unwrap();
+        for number in 0..2 * SHARES_KEPT {
+            drop(room.take(&user(&format!("user{number}")), 1).await);
+        }
+
+        let shares = room.shares.lock().unwrap();
+        assert!(shares.len() <= SHARES_KEPT, "{}", shares.len());
+        assert!(shares.contains_key(&user("ada")));
+    }
+}

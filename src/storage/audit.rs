@@ -1,0 +1,94 @@
+//! What an audit of a store finds, whatever the store is made of.
+//!
+//! An audit walks over everything that is stored, a bounded part at a time, while others read and write. What it
+//! reports was so at one moment, not only seen half-way through somebody's change.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// Where a part of a store begins, or a finding is. Only the store that made it understands it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place(pub Vec<u8>);
+
+/// What can be wrong in a store. One that rules some of it out by its construction never finds it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// A picture that no profile points at, or whose user is gone. Mended by removing it.
+    OrphanPicture,
+    /// A part of a picture that belongs to no picture. Mended by removing it.
+    OrphanPart,
+    /// A profile points at a picture that is missing or damaged. Mended by taking the picture away: the user has none.
+    UnreadablePicture,
+    /// A record is not what was written. Mended if it only describes a picture: then it is removed.
+    DamagedRecord,
+    /// Account, e-mail address and profile of a user do not belong together. Not mended.
+    Inconsistent,
+    /// The store counts something else than what is there. Mended by counting anew.
+    WrongCounts,
+}
+
+impl Problem {
+    /// Whether it is there for nobody: what is removed then is missed by no one.
+    #[must_use]
+    pub const fn is_garbage(self) -> bool {
+        matches!(self, Self::OrphanPicture | Self::OrphanPart)
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::OrphanPicture => "orphan picture",
+            Self::OrphanPart => "orphan part",
+            Self::UnreadablePicture => "unreadable picture",
+            Self::DamagedRecord => "damaged record",
+            Self::Inconsistent => "inconsistent user",
+            Self::WrongCounts => "wrong counts",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub problem: Problem,
+    /// Which one and what is wrong with it, for people.
+    pub detail: String,
+    /// What it takes up, in bytes, where that is known.
+    pub bytes: u64,
+    /// Where it is, for mending.
+    pub place: Place,
+}
+
+/// The kinds of things that an audit goes through, one after the other.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Section {
+    /// Profiles, and every byte of the pictures that they point at.
+    Profiles,
+    /// Accounts.
+    Accounts,
+    /// E-mail addresses.
+    Emails,
+    /// Pictures as such.
+    Pictures,
+    /// Parts of pictures.
+    Parts,
+    /// What the store has counted.
+    Counts,
+}
+
+/// What one step of an audit saw.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Examined {
+    /// What was looked at.
+    pub section: Section,
+    /// How many of them.
+    pub count: u64,
+    /// What is wrong among them.
+    pub findings: Vec<Finding>,
+    /// Where to go on; none: that was all.
+    pub next: Option<Place>,
+}

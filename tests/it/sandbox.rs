@@ -1,0 +1,230 @@
+//! Decode workers: locked in, one picture each, and nobody else's loss when one dies.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::support::fixtures::photo_12_megapixels;
+use crate::support::process::{Outcome, children, status};
+use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
+
+/// The workers of a server process that are locked in, by process id.
+fn workers(server: i32) -> BTreeSet<i32> {
+    let is_locked_in = |id: &i32| status(*id).contains("\nSeccomp:\t2\n");
+    children(server).into_iter().filter(is_locked_in).collect()
+}
+
+/// Waits until as many workers are locked in and wait, and names them.
+#[track_caller]
+fn waiting_workers(server: &Server, count: usize) -> BTreeSet<i32> {
+    let begun = Instant::now();
+    loop {
+        let found = workers(server.process_id());
+        if found.len() == count {
+            return found;
+        }
+        assert!(
+            begun.elapsed() < DEADLINE,
+            "{count} workers, not {found:?}: {}",
+            server.log()
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(workers: &BTreeSet<i32>, signal: Signal) {
+    for &id in workers {
+        // One that has just ended is as good as one that is ended now.
+        let _ = kill_process(Pid::from_raw(id).unwrap(), signal);
+    }
+}
+
+fn check_sandbox(arguments: &[&str]) -> Outcome {
+    Setup::new()
+        .home()
+        .run(&[&["check", "sandbox"], arguments].concat())
+}
+
+/// One worker, and uploads as often as the test likes.
+fn server_with_one_worker(deadline_ms: &str) -> Server {
+    Server::with(&[
+        ("workers.count", "1"),
+        ("workers.deadline_ms", deadline_ms),
+        ("rate_limit.uploads_per_hour", "0"),
+    ])
+}
+
+#[test]
+fn waiting_worker_is_locked_in() {
+    let server = server_with_one_worker("10_000");
+    for id in waiting_workers(&server, 1) {
+        let status = status(id);
+        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CoreDumping:\t0"] {
+            assert!(status.contains(line), "{line}: {status}");
+        }
+        let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+        for name in ["Max open files", "Max core file size", "Max file size"] {
+            let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+            let values: Vec<_> = line[name.len()..].split_whitespace().collect();
+            assert_eq!(&values[..2], ["0", "0"], "{line}");
+        }
+        let memory = limits.lines().find(|line| line.starts_with("Max address"));
+        assert!(memory.unwrap().contains("1073741824"), "{memory:?}");
+        let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        assert!(environment.is_empty(), "nothing is inherited");
+    }
+}
+
+#[test]
+fn check_sandbox_shows_every_attempt_refused() {
+    let outcome = check_sandbox(&[]).expect(0);
+
+    for attempt in ["file", "socket", "process", "executable"] {
+        let line = outcome.stdout.lines().find(|line| line.contains(attempt));
+        let line = line.unwrap_or_else(|| panic!("{attempt}: {outcome:?}"));
+        assert!(
+            line.contains("refused") || line.contains("killed the worker"),
+            "{line}"
+        );
+    }
+    assert!(!outcome.stdout.contains("went through"), "{outcome:?}");
+}
+
+#[test]
+fn each_picture_has_a_worker_of_its_own() {
+    let server = server_with_one_worker("10_000");
+    let user = server.user();
+    let mut seen = BTreeSet::new();
+    for file in ["grid.heic", "rgb.png", "orientation-6.jpg", "grid.heic"] {
+        let waiting = waiting_workers(&server, 1);
+        assert!(seen.is_disjoint(&waiting), "{file}: a worker is used again");
+        seen.extend(waiting);
+
+        server.upload(&user, &fixture(file)).expect(200);
+    }
+}
+
+#[test]
+fn workers_killed_from_outside_cost_nobody_an_answer() {
+    let server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let user = server.user();
+    for _ in 0..3 {
+        signal(&waiting_workers(&server, cores()), Signal::KILL);
+        server.upload(&user, &fixture("rgb.png")).expect(200);
+    }
+    let log = server.log();
+    assert!(log.contains("killed from outside"), "{log}");
+
+    // And again and again, at any moment.
+    let done = AtomicBool::new(false);
+    let process = server.process_id();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let one = workers(process).into_iter().take(1).collect();
+                signal(&one, Signal::KILL);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        for _ in 0..30 {
+            let reply = server.upload(&user, &fixture("orientation-6.jpg"));
+            assert!(matches!(reply.status, 200 | 503), "{}", reply.text());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+    server.get("/readyz").expect(200);
+}
+
+#[test]
+fn upload_whose_worker_hangs_is_400_and_keeps_the_old_picture() {
+    let server = server_with_one_worker("1_000");
+    let (user, profile) = server.user_with_picture();
+    signal(&waiting_workers(&server, 1), Signal::STOP);
+
+    let reply = server.upload(&user, &fixture("rgb.png")).expect(400);
+
+    let sentence = reply.json()["image"][0].as_str().unwrap().to_owned();
+    assert!(sentence.ends_with('.'), "{sentence}");
+    assert_eq!(server.profile(&user), profile);
+    let sha256 = "SHA-256";
+    let log = server.log();
+    assert!(log.contains(sha256) && log.contains("1000 ms"), "{log}");
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+}
+
+#[test]
+fn three_deaths_of_different_uploads_are_not_ready_until_one_is_decoded() {
+    let server = server_with_one_worker("1_000");
+    let user = server.user();
+    for file in ["rgb.png", "orientation-6.jpg", "grey.jpg"] {
+        server.get("/readyz").expect(200);
+        signal(&waiting_workers(&server, 1), Signal::STOP);
+        server.upload(&user, &fixture(file)).expect(400);
+    }
+
+    let reply = server.get("/readyz").expect(503);
+    let checks = json!({ "store": "ok", "workers": "failed" });
+    assert_eq!(reply.json()["checks"], checks);
+    assert!(reply.field("retry-after").is_some());
+    server.get("/healthz").expect(200);
+
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+    server.get("/readyz").expect(200);
+}
+
+#[test]
+fn ended_server_leaves_no_workers() {
+    for ends in [Server::kill, Server::stop] {
+        let mut server = Server::start();
+        let workers = waiting_workers(&server, cores());
+
+        ends(&mut server);
+
+        let begun = Instant::now();
+        while workers.iter().any(|&id| is_running(id)) {
+            assert!(begun.elapsed() < DEADLINE, "{workers:?} go on");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Whether the process still does something: neither gone nor waiting to be reaped.
+fn is_running(id: i32) -> bool {
+    let status = status(id);
+    let state = status.lines().find(|line| line.starts_with("State:"));
+    state.is_some_and(|state| !state.contains("(zombie)"))
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().unwrap().get()
+}
+
+#[test]
+fn user_with_many_pictures_leaves_a_worker_for_others() {
+    let server = Server::with(&[("workers.count", "2"), ("rate_limit.uploads_per_hour", "0")]);
+    let (many, one) = (server.user(), server.user());
+    let photo = photo_12_megapixels();
+    let before = waiting_workers(&server, 2);
+    let upload = Request::post(PICTURE).bearer(&many.access);
+    let upload = upload.form(&Form::image(&photo));
+    let address = server.address();
+    thread::scope(|scope| {
+        let flood = || upload.send(address).expect(200);
+        let floods: Vec<_> = (0..16).map(|_| scope.spawn(flood)).collect();
+        let begun = Instant::now();
+        while workers(server.process_id()) == before {
+            assert!(begun.elapsed() < DEADLINE, "no worker is at work");
+        }
+
+        server.upload(&one, &fixture("rgb.png")).expect(200);
+
+        let waiting = floods.iter().filter(|flood| !flood.is_finished()).count();
+        assert!(waiting >= 2, "it waited for the others: {waiting}");
+    });
+}
