@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of HTTP: what a refusal looks like to a client is decided in `http`.
 
+mod foreign;
 pub mod keys;
 pub mod password;
 pub mod token;

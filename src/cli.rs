@@ -8,6 +8,7 @@ mod bench_upload;
 mod check;
 mod errand;
 mod memory;
+mod migrate;
 mod serve;
 
 use std::error::Error as StdError;
@@ -112,6 +113,9 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
+    /// Move users and pictures in and out
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Remove pictures that no profile points at, and find profiles whose picture cannot be read
     #[command(
         after_help = "Safe while a server runs. The space is used again by the store; the file system does not get it \
@@ -177,6 +181,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let errand = |config| Errand { config, verbose };
     match cli.command {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
+        Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
         Command::GcPictures(arguments) => {

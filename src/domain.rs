@@ -6,6 +6,7 @@ pub mod picture;
 pub mod user;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,20 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is not a point in time of RFC 3339.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a time is written as 2026-01-31T08:09:10.000000Z")]
+pub struct InvalidTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| InvalidTimestamp)?;
+        Ok(Self(time.as_microsecond()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +71,17 @@ mod tests {
 
         assert_eq!(text(0), "1970-01-01T00:00:00.000000Z");
         assert_eq!(text(1_769_846_950_000_123), "2026-01-31T08:09:10.000123Z");
+    }
+
+    #[test]
+    fn timestamp_is_read_as_it_is_printed() {
+        let time = Timestamp::from_micros(1_769_846_950_000_123);
+
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!("2026-01-31T09:09:10.000123+01:00".parse(), Ok(time));
+        for text in ["", "2026-01-31", "2026-01-31T08:09:10", "1769846950"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
     }
 
     #[test]

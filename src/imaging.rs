@@ -19,6 +19,7 @@ mod heif;
 mod jpeg;
 mod layout;
 mod luma;
+mod plain;
 mod png;
 mod probe;
 mod profile;
@@ -40,6 +41,8 @@ use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
+
+pub use plain::plain_jpeg_dimensions;
 
 /// Why there is no picture. The upload's fault, except [`Error::Internal`].
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod audit;
 pub mod maintenance;
 pub mod metrics;
+pub mod migrate;
 pub mod pictures;
 pub mod throttle;
 mod turns;

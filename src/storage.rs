@@ -3,6 +3,7 @@
 //! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
 //! or how pictures are made.
 
+pub mod archive;
 pub mod audit;
 mod data_dir;
 pub mod record;
@@ -109,6 +110,27 @@ pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
     sled::open(config).await
 }
 
+/// A user with all that belongs to them, as they move between stores.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WholeUser {
+    /// Who logs in.
+    pub account: Account,
+    /// What is shown of them, with its times.
+    pub profile: Profile,
+    /// The files of the profile's picture, in the order of its sizes; none without a picture.
+    pub renditions: Vec<Rendition>,
+}
+
+/// A file in the data directory that has no name and is gone when it is closed. Call while the store is open: it is
+/// the store's directory.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn unnamed_file(config: &config::Storage) -> std::io::Result<std::fs::File> {
+    data_dir::unnamed_file(&config.data_dir)
+}
+
 /// Room that a store takes and has.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Disk {
@@ -156,6 +178,15 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::AlreadyExists`] for a taken id or e-mail address.
     async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error>;
+
+    /// Stores a user as they are elsewhere: account, profile with its times, picture with its id. With `replace`, all of
+    /// a user with the same id gives way to that. `renditions` are those that the picture names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyExists`] for the id of a user, unless they are to be replaced; for an e-mail address or a picture
+    /// id that another user has. Nothing is stored then.
+    async fn put_user(&self, user: WholeUser, replace: bool) -> Result<(), Error>;
 
     /// The account of a user.
     ///

@@ -74,10 +74,27 @@ impl App {
         let stored = account
             .as_ref()
             .and_then(|account| account.password_hash.clone());
-        let equal = password.len() <= password::BYTES_MAX && self.verify(password, stored).await?;
-        match account.filter(|_| equal) {
-            Some(account) => self.session(account.user_id),
-            None => Err(Error::Credentials),
+        let equal =
+            password.len() <= password::BYTES_MAX && self.verify(password.clone(), stored).await?;
+        let account = account.filter(|_| equal).ok_or(Error::Credentials)?;
+        let outdated = account.password_hash.as_deref();
+        if outdated.is_some_and(password::is_outdated) {
+            self.renew_hash(&account.user_id, password).await;
+        }
+        self.session(account.user_id)
+    }
+
+    /// Replaces a hash that came from elsewhere by one of our own, now that the password is known. If that fails, the
+    /// next log-in tries again.
+    async fn renew_hash(&self, user: &UserId, password: String) {
+        let hasher = self.admin.hasher.clone();
+        let renewed = async {
+            let hash = self.admin.hashing(move || hasher.hash(&password)).await??;
+            Ok::<_, Error>(self.store.set_password_hash(user, hash).await?)
+        };
+        if let Err(error) = renewed.await {
+            let cause = crate::service::chain(&error);
+            tracing::warn!(%user, cause, "cannot renew the password hash of a user");
         }
     }
 

@@ -85,6 +85,25 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
+/// A file in a directory that has no name and is gone when it is closed.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn unnamed_file(path: &Path) -> io::Result<File> {
+    // By way of a name, as not every file system can make a file without one. The lock makes it this process's alone.
+    let path = path.join("unnamed");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
 /// Makes new and renamed names in a directory durable.
 ///
 /// # Errors

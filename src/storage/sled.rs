@@ -52,6 +52,7 @@ use crate::storage::Error;
 use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
+use crate::storage::WholeUser;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
@@ -272,6 +273,13 @@ impl Store for SledStore {
     async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error> {
         self.write_profile(Change::CreateUser { account, name })
             .await
+    }
+
+    async fn put_user(&self, user: WholeUser, replace: bool) -> Result<(), Error> {
+        let user = Box::new(user);
+        self.write(Change::PutUser { user, replace })
+            .await
+            .map(|_| ())
     }
 
     async fn account(&self, user: &UserId) -> Result<Account, Error> {

@@ -7,6 +7,7 @@ use crate::config;
 use crate::domain::picture::Fit;
 use crate::domain::picture::Rendition;
 use crate::imaging::Rendered;
+use crate::imaging::plain_jpeg_dimensions;
 use crate::workers::process::Outcome;
 use crate::workers::protocol::{Announced, Reply};
 
@@ -75,7 +76,7 @@ fn files(
     let mut dimensions = Vec::new();
     let mut renditions = Vec::new();
     for (&Announced { size_px, .. }, bytes) in announced.iter().zip(files) {
-        let (width, height) = jpeg_dimensions(&bytes).ok_or("a file is not a whole JPEG")?;
+        let (width, height) = plain_jpeg_dimensions(&bytes).ok_or("a file is not a whole JPEG")?;
         let fits = match picture.fit {
             Fit::Cover | Fit::Pad => width == size_px && height == size_px,
             Fit::Inside => width.max(height) == size_px && width.min(height) > 0,
@@ -92,38 +93,6 @@ fn files(
         });
     }
     Ok((renditions, dimensions))
-}
-
-/// Width and height of a JPEG without metadata: begins with SOI, ends with EOI, and up to the first scan has none but
-/// the segments that our encoder writes (JFIF's APP0, tables, frame header). Source: ITU-T T.81, annex B.
-fn jpeg_dimensions(file: &[u8]) -> Option<(u16, u16)> {
-    let mut rest = file
-        .strip_prefix(&[0xFF, 0xD8])?
-        .strip_suffix(&[0xFF, 0xD9])?;
-    let mut dimensions = None;
-    loop {
-        let (&[marker, kind, high, low], body) = rest.split_first_chunk::<4>()?;
-        if marker != 0xFF {
-            return None;
-        }
-        let length = usize::from(u16::from_be_bytes([high, low])).checked_sub(2)?;
-        let (segment, behind) = body.split_at_checked(length)?;
-        match kind {
-            // SOF0, SOF1, SOF2: precision, height, width.
-            0xC0..=0xC2 => {
-                let &[8, y1, y0, x1, x0] = segment.first_chunk::<5>()? else {
-                    return None;
-                };
-                dimensions = Some((u16::from_be_bytes([x1, x0]), u16::from_be_bytes([y1, y0])));
-            }
-            // DHT, DQT, DRI and JFIF's APP0.
-            0xC4 | 0xDB | 0xDD => {}
-            0xE0 if segment.starts_with(b"JFIF\0") => {}
-            0xDA => return dimensions,
-            _ => return None,
-        }
-        rest = behind;
-    }
 }
 
 #[cfg(test)]

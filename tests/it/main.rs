@@ -43,6 +43,7 @@ mod health;
 mod limits;
 mod memory_store;
 mod metrics;
+mod migrate;
 mod options;
 mod photos;
 mod profile;

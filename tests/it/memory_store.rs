@@ -20,6 +20,7 @@ use pockitd::storage::Error;
 use pockitd::storage::Store;
 use pockitd::storage::StoredRendition;
 use pockitd::storage::What;
+use pockitd::storage::WholeUser;
 use pockitd::storage::audit::Examined;
 use pockitd::storage::audit::Finding;
 use pockitd::storage::audit::Place;
@@ -129,6 +130,24 @@ impl State {
             .ok_or(Error::NotFound(What::User))
     }
 
+    fn add_renditions(&mut self, picture: &Picture, files: Vec<Rendition>) -> Result<(), Error> {
+        let taken = |(id, _): &(PictureId, u16)| *id == picture.id;
+        if self.renditions.keys().any(taken) {
+            return Err(Error::AlreadyExists(What::Picture));
+        }
+        for Rendition { size_px, bytes } in files {
+            let checksum = xxh3_128(&bytes);
+            let uploaded_at = picture.uploaded_at;
+            let rendition = StoredRendition {
+                bytes,
+                checksum,
+                uploaded_at,
+            };
+            self.renditions.insert((picture.id, size_px), rendition);
+        }
+        Ok(())
+    }
+
     fn drop_picture(&mut self, picture: Option<Picture>) {
         let Some(picture) = picture else { return };
         self.renditions.retain(|(id, _), _| *id != picture.id);
@@ -160,6 +179,28 @@ impl Store for MemoryStore {
                 .insert(account.user_id.clone(), profile.clone());
             state.accounts.insert(account.user_id.clone(), account);
             Ok(profile)
+        })
+    }
+
+    async fn put_user(&self, user: WholeUser, replace: bool) -> Result<(), Error> {
+        self.write(|state| {
+            let id = user.account.user_id.clone();
+            let key = user.account.email.key();
+            let taken = |other: &Account| other.email.key() == key && other.user_id != id;
+            if state.accounts.contains_key(&id) && !replace {
+                return Err(Error::AlreadyExists(What::User));
+            }
+            if state.accounts.values().any(taken) {
+                return Err(Error::AlreadyExists(What::Email));
+            }
+            let before = state.profiles.remove(&id).and_then(|found| found.picture);
+            state.drop_picture(before);
+            if let Some(picture) = &user.profile.picture {
+                state.add_renditions(picture, user.renditions)?;
+            }
+            state.accounts.insert(id.clone(), user.account);
+            state.profiles.insert(id, user.profile);
+            Ok(())
         })
     }
 
@@ -231,24 +272,11 @@ impl Store for MemoryStore {
     ) -> Result<Profile, Error> {
         self.write(|state| {
             let profile = state.profile(user)?;
-            let uploaded_at = picture.uploaded_at;
-            let id = picture.id;
-            let old = profile.picture.replace(picture);
-            profile.updated_at = uploaded_at;
+            let old = profile.picture.replace(picture.clone());
+            profile.updated_at = picture.uploaded_at;
             let answer = profile.clone();
-            if state.renditions.keys().any(|(taken, _)| *taken == id) {
-                return Err(Error::AlreadyExists(What::Picture));
-            }
+            state.add_renditions(&picture, renditions)?;
             state.drop_picture(old);
-            for Rendition { size_px, bytes } in renditions {
-                let checksum = xxh3_128(&bytes);
-                let rendition = StoredRendition {
-                    bytes,
-                    checksum,
-                    uploaded_at,
-                };
-                state.renditions.insert((id, size_px), rendition);
-            }
             Ok(answer)
         })
     }

@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Engines, each with the only places that may name it.
 const ENGINES: &[(&str, &[&str])] = &[
     ("sled", &["storage/sled"]),
+    ("tar", &["storage/archive"]),
     ("libheif_rs", &["imaging/heif"]),
     ("libheif_sys", &["imaging/heif"]),
     // The load generator makes photos as phones do: 4:2:0, which the image crate does not write.
@@ -48,7 +49,7 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("jsonwebtoken", &["auth"]),
     ("argon2", &["auth"]),
-    ("aws_lc_rs", &["auth"]),
+    ("aws_lc_rs", &["auth", "storage/archive"]),
 ];
 
 /// What `imaging` must not touch, being pure.

@@ -14,6 +14,7 @@ use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
+use crate::storage::WholeUser;
 use crate::storage::audit::Problem;
 use crate::storage::record::AccountRecord;
 use crate::storage::record::BlobRecord;
@@ -37,6 +38,10 @@ pub(super) enum Change {
     CreateUser {
         account: Account,
         name: DisplayName,
+    },
+    PutUser {
+        user: Box<WholeUser>,
+        replace: bool,
     },
     SetPasswordHash {
         user: UserId,
@@ -80,14 +85,14 @@ pub(super) struct Done {
 impl Change {
     /// Bytes of pictures that it adds.
     pub(super) fn added_bytes(&self) -> u64 {
-        match self {
-            Self::ReplacePicture { renditions, .. } => {
-                renditions.iter().fold(0, |sum, rendition| {
-                    sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
-                })
-            }
-            _ => 0,
-        }
+        let renditions = match self {
+            Self::ReplacePicture { renditions, .. } => renditions,
+            Self::PutUser { user, .. } => &user.renditions,
+            _ => return 0,
+        };
+        renditions.iter().fold(0, |sum, rendition| {
+            sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
+        })
     }
 
     /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
@@ -107,6 +112,7 @@ impl Change {
         let mut writes = Writes::new(view);
         let mut done = match self {
             Self::CreateUser { account, name } => writes.create_user(account, name)?,
+            Self::PutUser { user, replace } => writes.put_user(user, *replace)?,
             Self::SetPasswordHash {
                 user,
                 password_hash,
@@ -173,6 +179,61 @@ impl<'v> Writes<'v> {
         })
     }
 
+    fn put_user(&mut self, user: &WholeUser, replace: bool) -> Result<Done, Error> {
+        let WholeUser {
+            account,
+            profile,
+            renditions,
+        } = user;
+        let user_id = &account.user_id;
+        let id = user_id.as_str().as_bytes();
+        let is_there = self.view.find(Table::Accounts, id)?.is_some();
+        if is_there && !replace {
+            return Err(Error::AlreadyExists(What::User));
+        }
+        match lookup::user_by_email(self.view, &account.email) {
+            Ok(holder) if holder != *user_id => return Err(Error::AlreadyExists(What::Email)),
+            Ok(_) | Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let removed = if is_there {
+            let email = lookup::account(self.view, user_id)?.email.key();
+            self.remove(Table::Emails, email.as_bytes());
+            let before = lookup::profile_record(self.view, user_id)?.picture;
+            self.drop_picture(user_id, before)?
+        } else {
+            None
+        };
+        if let Some(picture) = &profile.picture {
+            let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
+            self.add_picture(user_id, picture, renditions, replaced)?;
+        }
+        let owner = EmailRecord {
+            user_id: user_id.clone(),
+        };
+        self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
+        self.write(Table::Emails, account.email.key().as_bytes(), &owner)?;
+        let record = ProfileRecord {
+            name: profile.name.clone(),
+            picture: profile.picture.clone().map(ShownPicture::from),
+            created_at: profile.created_at,
+            updated_at: profile.updated_at,
+        };
+        self.write(Table::Profiles, id, &record)?;
+        let (old, new) = (
+            u64::from(removed.is_some()),
+            u64::from(record.picture.is_some()),
+        );
+        self.count(
+            |users| users.saturating_add(u64::from(!is_there)),
+            |pictures| pictures.saturating_add(new).saturating_sub(old),
+        )?;
+        Ok(Done {
+            removed,
+            ..Done::default()
+        })
+    }
+
     fn set_password_hash(&mut self, user: &UserId, password_hash: &str) -> Result<Done, Error> {
         let mut account = lookup::account(self.view, user)?;
         account.password_hash = Some(password_hash.to_owned());
@@ -217,27 +278,9 @@ impl<'v> Writes<'v> {
         picture: &Picture,
         renditions: &[Rendition],
     ) -> Result<Done, Error> {
-        check_sizes(picture, renditions)?;
         let mut profile = lookup::profile_record(self.view, user)?;
-        if self
-            .view
-            .find(Table::Pictures, picture.id.as_bytes())?
-            .is_some()
-        {
-            return Err(Error::AlreadyExists(What::Picture));
-        }
         let removed = self.drop_picture(user, profile.picture.take())?;
-        for rendition in renditions {
-            for (key, bytes) in chunk::cut(user, picture.id, rendition) {
-                self.staged.push((Table::Chunks, key, Some(bytes.into())));
-            }
-        }
-        let manifest = PictureRecord {
-            owner: user.clone(),
-            uploaded_at: picture.uploaded_at,
-            blobs: renditions.iter().map(BlobRecord::of).collect(),
-        };
-        self.write(Table::Pictures, picture.id.as_bytes(), &manifest)?;
+        self.add_picture(user, picture, renditions, false)?;
         profile.picture = Some(ShownPicture::from(picture.clone()));
         profile.updated_at = picture.uploaded_at;
         self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
@@ -265,6 +308,32 @@ impl<'v> Writes<'v> {
             removed,
             ..Done::default()
         })
+    }
+
+    /// Adds manifest and chunks of a picture. `replaced`: the one with that id has just been removed.
+    fn add_picture(
+        &mut self,
+        owner: &UserId,
+        picture: &Picture,
+        renditions: &[Rendition],
+        replaced: bool,
+    ) -> Result<(), Error> {
+        check_sizes(picture, renditions)?;
+        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
+        if found.is_some() && !replaced {
+            return Err(Error::AlreadyExists(What::Picture));
+        }
+        for rendition in renditions {
+            for (key, bytes) in chunk::cut(owner, picture.id, rendition) {
+                self.staged.push((Table::Chunks, key, Some(bytes.into())));
+            }
+        }
+        let manifest = PictureRecord {
+            owner: owner.clone(),
+            uploaded_at: picture.uploaded_at,
+            blobs: renditions.iter().map(BlobRecord::of).collect(),
+        };
+        self.write(Table::Pictures, picture.id.as_bytes(), &manifest)
     }
 
     /// Removes manifest and chunks of a picture.

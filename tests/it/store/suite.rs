@@ -1,6 +1,7 @@
 //! What every [`Store`] does. Each function is one behaviour and starts with an empty place.
 
 mod audit;
+mod moved;
 mod together;
 
 use pockitd::domain::picture::Picture;
@@ -23,6 +24,10 @@ pub(super) use audit::{
     finding_that_is_so_no_longer_is_not_mended,
     orphan_picture_is_found_if_it_is_old_enough_and_removed,
     unreadable_picture_is_found_and_taken_away,
+};
+pub(super) use moved::{
+    put_user_is_read_back_with_times_and_picture, put_user_replaces_all_of_the_user_before,
+    put_user_that_is_taken_is_refused_and_changes_nothing,
 };
 pub(super) use together::{
     acknowledged_writes_are_there_after_reopening, dropped_future_leaves_all_or_nothing,

@@ -1,0 +1,270 @@
+//! Reads a neutral archive into a store: first all of it to find out whether it can be believed, then again to write.
+//!
+//! A user of the archive who is in the store already, the same in everything, is left alone. That is also how an
+//! interrupted import goes on: run again, it passes over what it has written.
+
+use std::fs::File;
+use std::io;
+use std::io::BufReader;
+use std::io::Seek as _;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::domain::user::Account;
+use crate::service::migrate::BYTES_AT_ONCE;
+use crate::service::migrate::Error;
+use crate::service::migrate::REPORT_EVERY_USERS;
+use crate::service::migrate::Summary;
+use crate::service::migrate::USERS_AT_ONCE;
+use crate::service::migrate::check::check;
+use crate::service::migrate::export::picture_bytes;
+use crate::storage;
+use crate::storage::Store;
+use crate::storage::WholeUser;
+use crate::storage::archive;
+
+/// Users of the archive that are read ahead.
+const READ_AHEAD_USERS: usize = 4;
+/// Part of the archive that is read from the disk at once, in bytes.
+const BUFFER_BYTES: usize = 256 * 1_024;
+
+/// What becomes of a user of the archive who is in the store, but not the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnConflict {
+    /// Nothing is imported at all.
+    Fail,
+    /// The one in the store stays.
+    Skip,
+    /// The one in the archive takes the place, with everything. Only of a user of the same id.
+    Replace,
+}
+
+/// What became of one user of the archive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// Is in the store now and was not before.
+    Added,
+    /// Was there, and has been replaced.
+    Replaced,
+    /// Was there, the same in everything.
+    Unchanged,
+    /// Stays out, for this reason.
+    Skipped(String),
+}
+
+/// What became of all users of an archive.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Imported {
+    /// What the archive holds.
+    pub archive: Summary,
+    /// How many are new.
+    pub added: u64,
+    /// How many took the place of another.
+    pub replaced: u64,
+    /// How many were there.
+    pub unchanged: u64,
+    /// How many stayed out.
+    pub skipped: u64,
+}
+
+/// Imports an archive from a file. Nothing is written unless all of the archive has been verified, and, with
+/// [`OnConflict::Fail`] and [`OnConflict::Replace`], unless every user of it can be written.
+///
+/// `told` hears of each user that stays out.
+///
+/// # Errors
+///
+/// [`Error::Archive`] and [`Error::Conflict`]: nothing was written. [`Error::Stopped`]: only whole users were, and
+/// running it again goes on from there.
+pub async fn import(
+    store: &Arc<dyn Store>,
+    file: &File,
+    on_conflict: OnConflict,
+    mut told: impl FnMut(&Account, &str),
+) -> Result<Imported, Error> {
+    let mut pass = Pass::begin(file)?;
+    while let Some(users) = pass.next().await {
+        let verdicts = users.iter().map(|user| verdict(store, user));
+        for (user, found) in users.iter().zip(join_all(verdicts).await) {
+            let ((Verdict::Differs(reason), OnConflict::Fail)
+            | (Verdict::Taken(reason), OnConflict::Fail | OnConflict::Replace)) =
+                (found?, on_conflict)
+            else {
+                continue;
+            };
+            let user = user.account.user_id.to_string();
+            return Err(Error::Conflict { user, reason });
+        }
+    }
+    let mut imported = Imported {
+        archive: pass.end().await?,
+        ..Imported::default()
+    };
+    tracing::info!(users = imported.archive.users, "the archive is verified");
+    let mut pass = Pass::begin(file)?;
+    while let Some(users) = pass.next().await {
+        let writes = users.iter().map(|user| write(store, user, on_conflict));
+        for (user, outcome) in users.iter().zip(join_all(writes).await) {
+            let outcome = outcome.map_err(|cause| Error::Stopped {
+                user: user.account.user_id.to_string(),
+                written: imported.added.saturating_add(imported.replaced),
+                cause,
+            })?;
+            if let Outcome::Skipped(reason) = &outcome {
+                told(&user.account, reason);
+            }
+            imported.count(&outcome);
+        }
+    }
+    pass.end().await?;
+    Ok(imported)
+}
+
+impl Imported {
+    fn count(&mut self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Added => &mut self.added,
+            Outcome::Replaced => &mut self.replaced,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Skipped(_) => &mut self.skipped,
+        };
+        *counter = counter.saturating_add(1);
+        let done = [self.added, self.replaced, self.unchanged, self.skipped];
+        let done = done.into_iter().fold(0, u64::saturating_add);
+        if done.is_multiple_of(REPORT_EVERY_USERS) {
+            tracing::info!(users = done, "importing");
+        }
+    }
+}
+
+/// How a user of the archive stands to the store.
+enum Verdict {
+    New,
+    Same,
+    /// The store has another user of that id.
+    Differs(String),
+    /// Another user has the e-mail address.
+    Taken(String),
+}
+
+async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, storage::Error> {
+    let account = &user.account;
+    match store.account_by_email(&account.email).await {
+        Ok(holder) if holder.user_id != account.user_id => {
+            let reason = format!(
+                "{} is the address of user {}",
+                account.email, holder.user_id
+            );
+            return Ok(Verdict::Taken(reason));
+        }
+        Ok(_) | Err(storage::Error::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    match store.account(&account.user_id).await {
+        Ok(stored) if stored == *account => {}
+        Ok(_) => return Ok(Verdict::Differs("the accounts differ".to_owned())),
+        Err(storage::Error::NotFound(_)) => return Ok(Verdict::New),
+        Err(error) => return Err(error),
+    }
+    if store.profile(&account.user_id).await? != user.profile {
+        return Ok(Verdict::Differs("the profiles differ".to_owned()));
+    }
+    let picture = user.profile.picture.as_ref();
+    for (picture, rendition) in picture
+        .into_iter()
+        .flat_map(|picture| user.renditions.iter().map(move |file| (picture, file)))
+    {
+        match store.rendition(picture.id, rendition.size_px).await {
+            Ok(stored) if stored.bytes == rendition.bytes => {}
+            Ok(_) => return Ok(Verdict::Differs("the pictures differ".to_owned())),
+            // What is damaged can be replaced.
+            Err(error @ (storage::Error::Damaged { .. } | storage::Error::NotFound(_))) => {
+                return Ok(Verdict::Differs(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Verdict::Same)
+}
+
+async fn write(
+    store: &Arc<dyn Store>,
+    user: &WholeUser,
+    on_conflict: OnConflict,
+) -> Result<Outcome, storage::Error> {
+    let put = async |replace| store.put_user(user.clone(), replace).await;
+    match (verdict(store, user).await?, on_conflict) {
+        (Verdict::Same, _) => Ok(Outcome::Unchanged),
+        (Verdict::New, _) => match put(false).await {
+            // A picture id or an address that somebody else has, in the store or further up in the archive.
+            Err(storage::Error::AlreadyExists(what)) if on_conflict == OnConflict::Skip => {
+                Ok(Outcome::Skipped(format!("another user has the {what}")))
+            }
+            outcome => outcome.map(|()| Outcome::Added),
+        },
+        (Verdict::Differs(_), OnConflict::Replace) => put(true).await.map(|()| Outcome::Replaced),
+        (Verdict::Differs(reason) | Verdict::Taken(reason), OnConflict::Skip) => {
+            Ok(Outcome::Skipped(reason))
+        }
+        (Verdict::Differs(_), OnConflict::Fail) => {
+            Err(storage::Error::AlreadyExists(storage::What::User))
+        }
+        (Verdict::Taken(_), OnConflict::Fail | OnConflict::Replace) => {
+            Err(storage::Error::AlreadyExists(storage::What::Email))
+        }
+    }
+}
+
+/// One reading of the archive, from begin to end, in a thread of its own.
+struct Pass {
+    users: mpsc::Receiver<WholeUser>,
+    reader: tokio::task::JoinHandle<Result<Summary, archive::Error>>,
+}
+
+impl Pass {
+    fn begin(file: &File) -> Result<Self, Error> {
+        let input = file
+            .try_clone()
+            .and_then(|mut input| input.rewind().map(|()| input))
+            .map_err(unreadable)?;
+        let (sender, users) = mpsc::channel(READ_AHEAD_USERS);
+        let reader = tokio::task::spawn_blocking(move || {
+            let input = BufReader::with_capacity(BUFFER_BYTES, input);
+            archive::read(input, |user| {
+                check(&user)?;
+                let gone = |_| "nobody waits for it any more".to_owned();
+                sender.blocking_send(user).map_err(gone)
+            })
+        });
+        Ok(Self { users, reader })
+    }
+
+    /// The next users: as many as may be held at once. None at the end, whatever the reason.
+    async fn next(&mut self) -> Option<Vec<WholeUser>> {
+        let mut users = vec![self.users.recv().await?];
+        let mut bytes = users.first().map_or(0, picture_bytes);
+        while users.len() < USERS_AT_ONCE && bytes < BYTES_AT_ONCE {
+            let Some(user) = self.users.recv().await else {
+                break;
+            };
+            bytes = bytes.saturating_add(picture_bytes(&user));
+            users.push(user);
+        }
+        Some(users)
+    }
+
+    /// What the archive holds, if all of it was as it must be.
+    async fn end(self) -> Result<Summary, Error> {
+        drop(self.users);
+        Ok(self.reader.await.map_err(|_| Error::Cancelled)??)
+    }
+}
+
+fn unreadable(source: io::Error) -> Error {
+    Error::File {
+        attempt: "read the archive from its begin".to_owned(),
+        source,
+    }
+}
