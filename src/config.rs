@@ -89,7 +89,7 @@ impl Default for Http {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: String::new(),
-            connections_max: 16_384,
+            connections_max: 8_192,
             head_timeout_ms: 10_000,
             body_idle_timeout_ms: 10_000,
             body_timeout_ms: 60_000,
