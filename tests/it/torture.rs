@@ -9,6 +9,7 @@ mod full;
 mod kills;
 mod load;
 mod memory;
+mod power;
 mod race;
 
 use std::hash::{BuildHasher, RandomState};
