@@ -5,6 +5,7 @@
 mod churn;
 mod damage;
 mod disk;
+mod faults;
 mod full;
 mod kills;
 mod load;

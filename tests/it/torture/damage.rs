@@ -8,7 +8,7 @@ use super::{random, rounds};
 use crate::support::process::Process;
 use crate::support::{Request, Server, Setup, User, fixture};
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

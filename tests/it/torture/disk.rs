@@ -78,7 +78,8 @@ impl Disk {
     pub(super) fn cut(&self) {
         let root = File::open(self.path()).unwrap();
         // SAFETY: the ioctl reads one u32 behind the pointer, which outlives the call.
-        let answer = unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN, &raw const WITHOUT_LOG_FLUSH) };
+        let answer =
+            unsafe { libc::ioctl(root.as_raw_fd(), SHUTDOWN, &raw const WITHOUT_LOG_FLUSH) };
         assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
     }
 

@@ -81,7 +81,11 @@ fn cut(program: Program<'_>, rounds: u64, until_bad: bool) -> Outcome {
 }
 
 /// Lets the program write, cuts the power and kills it; notes what it had acknowledged.
-fn write_until_cut(program: Program<'_>, disk: &Disk, acknowledged: &mut BTreeMap<u64, u64>) -> u64 {
+fn write_until_cut(
+    program: Program<'_>,
+    disk: &Disk,
+    acknowledged: &mut BTreeMap<u64, u64>,
+) -> u64 {
     let mut writer = program("write", &disk.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -239,7 +243,9 @@ impl Uploads for Product {
         let name = id(number);
         self.runtime.block_on(async {
             if seed == 1 {
-                let created = self.store.create_user(account(&name), "Some".parse().unwrap());
+                let created = self
+                    .store
+                    .create_user(account(&name), "Some".parse().unwrap());
                 // There already if only the picture was cut off.
                 let _ = created.await;
             }
@@ -332,7 +338,10 @@ fn power_cuts_show_what_sled_as_shipped_loses() {
         outcome.rounds, outcome.acknowledged, outcome.lost, outcome.shut
     );
     for detail in outcome.details.iter().take(8) {
-        println!("control: {}", detail.lines().find(|l| !l.is_empty()).unwrap_or("?"));
+        println!(
+            "control: {}",
+            detail.lines().find(|l| !l.is_empty()).unwrap_or("?")
+        );
     }
     assert!(outcome.is_bad(), "the cuts do not bite: {outcome:?}");
 }
@@ -365,6 +374,9 @@ fn nothing_answered_is_lost_when_a_busy_server_loses_power() {
         load.check(&server);
     }
     server.home().run(&["check", "store"]).expect(0);
-    println!("power cuts of a server: {rounds}, answers: {}, lost: 0", load.answers());
+    println!(
+        "power cuts of a server: {rounds}, answers: {}, lost: 0",
+        load.answers()
+    );
     server.stop();
 }
