@@ -21,12 +21,14 @@ pub(super) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Turns one bit of a byte of the database's files that is not zero; says which.
+/// Turns one bit of a byte of the store's files, mostly one that is not zero; says which.
 fn flip(data_dir: &Path) -> String {
-    let files: Vec<_> = fs::read_dir(data_dir.join("db"))
-        .unwrap()
+    let files: Vec<_> = [data_dir.to_owned(), data_dir.join("db")]
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file() && super::length(path) > 0)
+        // Nothing is ever read from the space that is put by.
+        .filter(|path| path.is_file() && !path.ends_with("reserve") && super::length(path) > 0)
         .collect();
     let sizes: Vec<u64> = files.iter().map(|file| super::length(file)).collect();
     // Every other time in the log, which is far larger than the rest.
