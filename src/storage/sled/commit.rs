@@ -197,10 +197,10 @@ impl Committer {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
+        for change in changes {
+            neighbours::remember(engine, change);
+        }
         let Committed { outcomes, sequence } = guarded("write to the database", || {
-            for change in changes {
-                neighbours::remember(engine, change)?;
-            }
             transaction::commit(engine, changes)
         })?;
         let Some(sequence) = sequence else {
