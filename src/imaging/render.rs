@@ -206,7 +206,7 @@ impl Tools {
             source: layout.source,
             target: layout.content,
         };
-        let (picture, decoder) = self.decode(source, &request)?;
+        let (picture, decoder) = self.decode(config, source, &request)?;
         let mut applied = Vec::new();
         let mut note = |step, was_done| {
             if was_done {
@@ -256,6 +256,7 @@ impl Tools {
 
     fn decode(
         &mut self,
+        config: &config::Picture,
         source: Source<'_>,
         request: &Request,
     ) -> Result<(Decoded, Decoder), Error> {
@@ -268,7 +269,7 @@ impl Tools {
                 Ok((decoded, Decoder::Turbo))
             }
             Source::Png(source) => Ok((source.decode(request)?, Decoder::Png)),
-            Source::Heic(source) => Ok((source.decode(request)?, Decoder::Heif)),
+            Source::Heic(source) => source.decode(request, config.hevc_decoder),
         }
     }
 
