@@ -43,6 +43,7 @@ use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
 
 pub use plain::plain_jpeg_dimensions;
+pub use render::stages::Stages;
 
 /// Why there is no picture. The upload's fault, except [`Error::Internal`].
 #[derive(Debug, thiserror::Error)]

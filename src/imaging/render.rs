@@ -1,6 +1,8 @@
 //! The way from an upload to its renditions: opens it with the right reader, plans what goes where, and finishes the
 //! small picture.
 
+pub(super) mod stages;
+
 use crate::config;
 use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
