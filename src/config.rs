@@ -19,7 +19,7 @@ pub use auth::{Auth, SECRET_BYTES_MIN, Secret};
 pub use http::{Cors, Http};
 pub use load::{Error, Sources, load};
 pub use metrics::Metrics;
-pub use picture::Picture;
+pub use picture::{HevcDecoder, Picture};
 pub use rate_limit::RateLimit;
 pub use storage::Storage;
 pub use validate::Problem;

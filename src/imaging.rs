@@ -43,6 +43,7 @@ use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
 
 pub use plain::plain_jpeg_dimensions;
+pub use render::stages::Stages;
 
 /// Why there is no picture. The upload's fault, except [`Error::Internal`].
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +104,32 @@ pub enum Decoder {
     /// The png crate.
     Png,
     /// libheif and libde265.
-    Heif,
+    Libde265,
+    /// libheif and libavcodec.
+    Libavcodec,
+}
+
+impl Decoder {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Scaled,
+        Self::Turbo,
+        Self::Png,
+        Self::Libde265,
+        Self::Libavcodec,
+    ];
+
+    /// A stable name, for logs and counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scaled => "scaled",
+            Self::Turbo => "libjpeg_turbo",
+            Self::Png => "png",
+            Self::Libde265 => "libde265",
+            Self::Libavcodec => "libavcodec",
+        }
+    }
 }
 
 /// What became of an upload.

@@ -11,6 +11,19 @@ const SIZE_PX_RANGE: std::ops::RangeInclusive<u16> = 16..=2_048;
 /// Most renditions a picture.
 const SIZES_MAX: usize = 8;
 
+/// Who decodes the HEVC data of HEIC photos.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HevcDecoder {
+    /// libavcodec where it is built in, and libde265 for what that one does not decode; else libde265.
+    #[default]
+    Auto,
+    /// libde265.
+    Libde265,
+    /// libavcodec, of which not every build has one.
+    Libavcodec,
+}
+
 /// `[picture]`: what is accepted and what is made of it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +43,9 @@ pub struct Picture {
     pub pixels_max: u64,
     /// Longest side that an upload may have, in pixels, judged like its pixels.
     pub side_px_max: u32,
+    /// Who decodes HEIC photos: `libde265`; `libavcodec`, a third faster, in builds that have it; `auto`: libavcodec where
+    /// there is one, and libde265 for what it does not decode.
+    pub hevc_decoder: HevcDecoder,
 }
 
 impl Default for Picture {
@@ -42,6 +58,7 @@ impl Default for Picture {
             progressive: false,
             pixels_max: 64_000_000,
             side_px_max: 65_535,
+            hevc_decoder: HevcDecoder::Auto,
         }
     }
 }
@@ -94,6 +111,14 @@ impl Picture {
                 found,
                 "picture.side_px_max",
                 "is 0, must be at least 1".to_owned(),
+            );
+        }
+        if self.hevc_decoder == HevcDecoder::Libavcodec && cfg!(not(feature = "libavcodec")) {
+            push(
+                found,
+                "picture.hevc_decoder",
+                "is libavcodec, which this build does not have: build with --features libavcodec, or use auto"
+                    .to_owned(),
             );
         }
     }

@@ -141,6 +141,13 @@ mod tests {
             keys(|config| config.picture.quality = 0),
             ["picture.quality"]
         );
+        if cfg!(not(feature = "libavcodec")) {
+            let libavcodec = crate::config::HevcDecoder::Libavcodec;
+            assert_eq!(
+                keys(|config| config.picture.hevc_decoder = libavcodec),
+                ["picture.hevc_decoder"]
+            );
+        }
         assert_eq!(
             keys(|config| config.storage.gc_interval_s = u64::MAX),
             ["storage.gc_interval_s"]

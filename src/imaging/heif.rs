@@ -1,4 +1,4 @@
-//! HEIC: HEVC images in a HEIF container, decoded by libheif and libde265, tile by tile.
+//! HEIC: HEVC images in a HEIF container, decoded by libheif and the HEVC decoder below it, tile by tile.
 //!
 //! Only the tiles that are shown are decoded, and their samples are averaged at once, so that not even the planes of a
 //! 12-megapixel photo are held. Nothing is converted at full size. `irot`, `imir` and `clap` say which part of the picture
@@ -6,18 +6,28 @@
 
 pub(super) mod boxes;
 mod handle;
+mod hevc;
+#[cfg(feature = "libavcodec")]
+mod libavcodec;
 mod library;
 mod picture;
+#[cfg(feature = "libavcodec")]
+mod plugin;
+#[cfg(all(test, feature = "libavcodec"))]
+mod tests;
 
+use crate::config::HevcDecoder;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Format;
 use crate::imaging::Damage;
+use crate::imaging::Decoder;
 use crate::imaging::Error;
 use crate::imaging::geometry::Orientation;
 use crate::imaging::geometry::Region;
 use crate::imaging::geometry::Size;
 use crate::imaging::heif::handle::Handle;
 use crate::imaging::heif::handle::Tiling;
+use crate::imaging::heif::hevc::Codec;
 use crate::imaging::heif::library::Context;
 use crate::imaging::heif::library::Refusal;
 use crate::imaging::heif::library::Transformation;
@@ -138,26 +148,40 @@ impl<'a> Source<'a> {
             || self.context.image_count() > 1
     }
 
-    /// Decodes the tiles that the request shows.
+    /// Decodes the tiles that the request shows, by the first of the chosen decoders that can.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for damage in one of them.
-    pub(super) fn decode(self, request: &Request) -> Result<Decoded, Error> {
-        let deep = self.handle.luma_bits() > 8;
+    /// [`Error::Malformed`] for damage in one of them, as the last decoder tells it.
+    pub(super) fn decode(
+        self,
+        request: &Request,
+        choice: HevcDecoder,
+    ) -> Result<(Decoded, Decoder), Error> {
+        let mut refusal = damaged("no decoder of HEVC");
+        for codec in hevc::codecs(choice) {
+            match self.decode_by(*codec, request) {
+                Ok(decoded) => return Ok((decoded, codec.decoder())),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    fn decode_by(&self, codec: Codec, request: &Request) -> Result<Decoded, Error> {
         let (pixels, first) = if self.handle.has_alpha() {
-            self.decode_with_alpha(request)?
+            self.decode_with_alpha(codec, request)?
         } else {
-            self.decode_tiles(request)?
+            self.decode_tiles(codec, request)?
         };
         Ok(Decoded {
             pixels,
             profile: self.profile(&first),
-            deep,
+            deep: self.handle.luma_bits() > 8,
         })
     }
 
-    fn decode_tiles(&self, request: &Request) -> Result<(Pixels, Picture), Error> {
+    fn decode_tiles(&self, codec: Codec, request: &Request) -> Result<(Pixels, Picture), Error> {
         let Tiling {
             tile_width,
             tile_height,
@@ -170,7 +194,7 @@ impl<'a> Source<'a> {
                 // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
                 let is_grid = self.tiling.columns > 1 || self.tiling.rows > 1;
                 let position = is_grid.then_some((column, row));
-                let tile = self.handle.decode(position).map_err(refused)?;
+                let tile = self.handle.decode(codec, position).map_err(refused)?;
                 let origin = (
                     column.saturating_mul(tile_width),
                     row.saturating_mul(tile_height),
@@ -189,8 +213,12 @@ impl<'a> Source<'a> {
     }
 
     /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
-    fn decode_with_alpha(&self, request: &Request) -> Result<(Pixels, Picture), Error> {
-        let picture = self.handle.decode(None).map_err(refused)?;
+    fn decode_with_alpha(
+        &self,
+        codec: Codec,
+        request: &Request,
+    ) -> Result<(Pixels, Picture), Error> {
+        let picture = self.handle.decode(codec, None).map_err(refused)?;
         let mut shrink = Shrink::new(
             Window::around(request.source, self.size()),
             shrink::factor(request),

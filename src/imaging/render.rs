@@ -1,6 +1,8 @@
 //! The way from an upload to its renditions: opens it with the right reader, plans what goes where, and finishes the
 //! small picture.
 
+pub(super) mod stages;
+
 use crate::config;
 use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
@@ -226,7 +228,7 @@ impl Tools {
             source: layout.source,
             target: layout.content,
         };
-        let (picture, decoder) = self.decode(source, &request, native)?;
+        let (picture, decoder) = self.decode(config, source, &request, native)?;
         let mut applied = Vec::new();
         let mut note = |step, was_done| {
             if was_done {
@@ -276,6 +278,7 @@ impl Tools {
 
     fn decode(
         &mut self,
+        config: &config::Picture,
         source: Source<'_>,
         request: &Request,
         native: Native,
@@ -292,7 +295,7 @@ impl Tools {
                 Ok((decoded, Decoder::Turbo))
             }
             Source::Png(source) => Ok((source.decode(request)?, Decoder::Png)),
-            Source::Heic(source) => Ok((source.decode(request)?, Decoder::Heif)),
+            Source::Heic(source) => Ok(source.decode(request, config.hevc_decoder)?),
         }
     }
 

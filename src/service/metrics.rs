@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::imaging::Decoder;
 use crate::service::App;
 use crate::service::metrics::text::Text;
 use crate::storage;
@@ -80,6 +81,8 @@ pub struct Metrics {
     durations: Mutex<BTreeMap<&'static str, Histogram>>,
     /// Refused uploads by code.
     rejected: Mutex<BTreeMap<&'static str, u64>>,
+    /// Pictures by the code that decoded them.
+    decoded: Mutex<BTreeMap<&'static str, u64>>,
     upload_bytes: Histogram,
     stages: [Histogram; 4],
 }
@@ -91,6 +94,7 @@ impl Default for Metrics {
             requests: Mutex::default(),
             durations: Mutex::default(),
             rejected: Mutex::default(),
+            decoded: Mutex::default(),
             upload_bytes: Histogram::new(SIZE_BOUNDS_BYTES),
             stages: Stage::ALL.map(|_| Histogram::new(DURATION_BOUNDS_US)),
         }
@@ -117,6 +121,11 @@ impl Metrics {
         self.upload_bytes
             .record(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.stage(Stage::Receive, took);
+    }
+
+    /// Counts a picture by the code that decoded it.
+    pub(super) fn decoded(&self, decoder: Decoder) {
+        add_one(&self.decoded, decoder.name());
     }
 
     /// Counts a stage that an upload went through, whatever came of it.
@@ -158,6 +167,13 @@ impl Metrics {
         text.family(name, "histogram", help);
         for (stage, histogram) in Stage::ALL.iter().zip(&self.stages) {
             text.histogram(name, &[("stage", stage.name())], histogram, text::seconds);
+        }
+        let name = "pockitd_pictures_decoded_total";
+        let help = "Pictures by the code that decoded them: scaled (our own, for JPEG), libjpeg_turbo (what that declines), png, libde265, libavcodec.";
+        text.family(name, "counter", help);
+        for decoder in Decoder::ALL {
+            let count = held(&self.decoded).get(decoder.name()).copied();
+            text.sample(name, &[("decoder", decoder.name())], count.unwrap_or(0));
         }
         let rejected = held(&self.rejected);
         let name = "pockitd_image_rejected_total";

@@ -58,6 +58,7 @@ impl App {
         self.metrics.stage(Stage::Render, begin.elapsed());
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop((upload, turn));
+        self.metrics.decoded(rendered.decoder);
         let picture = Picture {
             id: PictureId::from_random(auth::random()?),
             width: rendered.width,

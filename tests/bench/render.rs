@@ -3,6 +3,8 @@
 //!
 //! - `load FILE`: reads an upload; the jobs after it are about this one.
 //! - `render`: both renditions. Answer: their sizes in bytes.
+//! - `hevc NAME`: who decodes HEIC from now on, as the key `picture.hevc_decoder` says it. Answer: 1, or 0 if this build does
+//!   not have that one.
 //! - `pixels FILE`: writes red, green and blue of the largest rendition before it is encoded. Answer: width and height.
 
 #![expect(
@@ -15,6 +17,7 @@ use std::fs;
 use std::io;
 
 use pockitd::config;
+use pockitd::config::HevcDecoder;
 use pockitd::imaging::Renderer;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,6 +36,20 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let sizes = answer.renditions.iter();
                 let sizes: Vec<_> = sizes.map(|size| size.bytes.len().to_string()).collect();
                 println!("{}", sizes.join(" "));
+            }
+            "hevc" => {
+                let hevc_decoder = match file {
+                    "libde265" => HevcDecoder::Libde265,
+                    "libavcodec" => HevcDecoder::Libavcodec,
+                    _ => HevcDecoder::Auto,
+                };
+                renderer = Renderer::new(config::Picture {
+                    hevc_decoder,
+                    ..config::Picture::default()
+                });
+                let is_there =
+                    hevc_decoder != HevcDecoder::Libavcodec || cfg!(feature = "libavcodec");
+                println!("{}", u8::from(is_there));
             }
             "pixels" => {
                 let picture = renderer.unencoded(&upload)?;

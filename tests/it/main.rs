@@ -40,6 +40,7 @@ mod download;
 mod forms;
 mod gc;
 mod health;
+mod hevc;
 mod limits;
 mod memory_store;
 mod metrics;

@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use libheif_sys as sys;
 
+use crate::imaging::heif::hevc::Codec;
 use crate::imaging::heif::library::Refusal;
 use crate::imaging::heif::library::check;
 use crate::imaging::heif::library::present;
@@ -145,8 +146,12 @@ impl Handle {
     }
 
     /// Decodes one tile, or all (`None`), in the encoding of the file and before any transformation.
-    pub(super) fn decode(&self, tile: Option<(u32, u32)>) -> Result<Picture, Refusal> {
-        let options = Options::new()?;
+    pub(super) fn decode(
+        &self,
+        codec: Codec,
+        tile: Option<(u32, u32)>,
+    ) -> Result<Picture, Refusal> {
+        let options = Options::new(codec)?;
         let (handle, options) = (self.0.as_ptr(), options.0.as_ptr());
         let (color, chroma) = (
             sys::heif_colorspace_heif_colorspace_undefined,
@@ -177,7 +182,7 @@ impl Drop for Handle {
 struct Options(NonNull<sys::heif_decoding_options>);
 
 impl Options {
-    fn new() -> Result<Self, Refusal> {
+    fn new(codec: Codec) -> Result<Self, Refusal> {
         // SAFETY: takes nothing; the result is checked.
         let mut options = Self(present(unsafe { sys::heif_decoding_options_alloc() })?);
         // SAFETY: alive, and of the version that this library was built with.
@@ -186,6 +191,7 @@ impl Options {
         // Otherwise half a photo is decoded without an error.
         fields.strict_decoding = 1;
         fields.num_codec_threads = NO_THREADS;
+        fields.decoder_id = codec.id().as_ptr();
         fields.output_image_nclx_profile_passthrough = 1;
         Ok(options)
     }

@@ -1,7 +1,7 @@
 //! libheif's view of a file: parsing within limits, the primary image, its transformations.
 //!
-//! This file, `handle` and `picture` are the only ones that call libheif and the only unsafe code of this layer: values that
-//! free themselves, slices that know their length. libheif-rs keeps the library initialised; the rest goes through
+//! This file, `handle`, `picture` and `plugin` are the only ones that call libheif and, with `libavcodec`, the only unsafe
+//! code of this layer: values that free themselves, slices that know their length. libheif-rs keeps the library initialised; the rest goes through
 //! libheif-sys, because libheif-rs gives no access to single tiles, nor to the pointers underneath.
 //!
 //! Invariants: a [`Context`] borrows the file, which libheif reads without a copy; handles and pictures are counted
@@ -22,6 +22,7 @@ use libheif_rs::LibHeif;
 use libheif_sys as sys;
 
 use crate::imaging::heif::handle::Handle;
+use crate::imaging::heif::hevc;
 
 /// Most items of a file. A 48-megapixel iPhone photo is a grid of 192, and as many again for its depth.
 const ITEMS_MAX: u32 = 1_000;
@@ -32,11 +33,15 @@ const MEMORY_BYTES_MAX: u64 = 256 * 1_024 * 1_024;
 /// Most brands, extents of an item, members of a group, and further counts that photos keep in single digits.
 const SMALL_COUNT_MAX: u32 = 100;
 
-/// The library, initialised once for the life of the process and not anew for every file.
-static LIBRARY: LazyLock<LibHeif> = LazyLock::new(LibHeif::new);
+/// The library, initialised once for the life of the process and not anew for every file: that would also forget the
+/// decoders that were made known to it. Tells whether they were.
+static LIBRARY: LazyLock<(LibHeif, Result<(), Refusal>)> = LazyLock::new(|| {
+    let library = LibHeif::new();
+    (library, hevc::register())
+});
 
 /// What libheif said was wrong.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("libheif: {0}")]
 pub(super) struct Refusal(String);
 
@@ -71,7 +76,7 @@ impl<'a> Context<'a> {
         pixels_max: u64,
         profile_bytes_max: u32,
     ) -> Result<Self, Refusal> {
-        LazyLock::force(&LIBRARY);
+        LIBRARY.1.clone()?;
         // SAFETY: takes nothing; the result is checked.
         let context = Self {
             pointer: present(unsafe { sys::heif_context_alloc() })?,

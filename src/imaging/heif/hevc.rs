@@ -1,0 +1,69 @@
+//! The decoders of HEVC below libheif: libde265 always, libavcodec where it was built in.
+
+use std::ffi::CStr;
+
+use crate::config::HevcDecoder;
+use crate::imaging::Decoder;
+use crate::imaging::heif::library::Refusal;
+
+/// A decoder of HEVC.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Codec {
+    /// The one that libheif was built with.
+    Libde265,
+    /// That of `FFmpeg`, a third faster.
+    #[cfg(feature = "libavcodec")]
+    Libavcodec,
+}
+
+impl Codec {
+    /// Name under which libheif knows it.
+    pub(super) const fn id(self) -> &'static CStr {
+        match self {
+            Self::Libde265 => c"libde265",
+            #[cfg(feature = "libavcodec")]
+            Self::Libavcodec => crate::imaging::heif::plugin::ID,
+        }
+    }
+
+    /// What is told of a picture that it decoded.
+    pub(super) const fn decoder(self) -> Decoder {
+        match self {
+            Self::Libde265 => Decoder::Libde265,
+            #[cfg(feature = "libavcodec")]
+            Self::Libavcodec => Decoder::Libavcodec,
+        }
+    }
+}
+
+/// The decoders to be tried, in order. libde265 knows some kinds of pictures that libavcodec does not.
+#[cfg(feature = "libavcodec")]
+pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
+    match choice {
+        HevcDecoder::Auto => &[Codec::Libavcodec, Codec::Libde265],
+        HevcDecoder::Libavcodec => &[Codec::Libavcodec],
+        HevcDecoder::Libde265 => &[Codec::Libde265],
+    }
+}
+
+/// The decoders to be tried. The configuration does not let libavcodec be asked for where it is not.
+#[cfg(not(feature = "libavcodec"))]
+pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
+    match choice {
+        HevcDecoder::Auto | HevcDecoder::Libde265 => &[Codec::Libde265],
+        HevcDecoder::Libavcodec => &[],
+    }
+}
+
+/// Makes all of them known to libheif, once.
+#[cfg(feature = "libavcodec")]
+pub(super) fn register() -> Result<(), Refusal> {
+    crate::imaging::heif::plugin::register()
+}
+
+/// All of them are known to libheif.
+#[cfg(not(feature = "libavcodec"))]
+#[expect(clippy::unnecessary_wraps, reason = "registering another one may fail")]
+pub(super) const fn register() -> Result<(), Refusal> {
+    Ok(())
+}
