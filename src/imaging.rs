@@ -188,7 +188,7 @@ impl Renderer {
     pub fn render(&mut self, upload: &[u8], crop: Option<Crop>) -> Result<Rendered, Error> {
         self.tools
             .render(&self.config, upload, crop, Native::Allowed)
-            .map_err(refused)
+            .map_err(Error::from)
     }
 
     /// The same without a line of C or C++ on the upload's bytes; `None` if that takes one.
@@ -217,7 +217,9 @@ impl Renderer {
     ///
     /// Those of [`Renderer::render`].
     pub fn unencoded(&mut self, upload: &[u8]) -> Result<Unencoded, Error> {
-        self.tools.unencoded(&self.config, upload).map_err(refused)
+        self.tools
+            .unencoded(&self.config, upload)
+            .map_err(Error::from)
     }
 
     /// The picture of someone who has none: a neutral silhouette, in the configured sizes.
@@ -227,13 +229,5 @@ impl Renderer {
     /// [`Error::Internal`] if it cannot be encoded.
     pub fn placeholder(&mut self) -> Result<Vec<Rendition>, Error> {
         self.tools.placeholder(&self.config)
-    }
-}
-
-/// What is left to go wrong where everything is allowed.
-fn refused(stop: render::Stop) -> Error {
-    match stop {
-        render::Stop::Refused(error) => error,
-        render::Stop::NeedsNative => Error::Internal("nothing was forbidden".into()),
     }
 }

@@ -89,6 +89,16 @@ impl From<Error> for Stop {
     }
 }
 
+/// For callers that allow everything: there is nothing that it could need.
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(error) => error,
+            Stop::NeedsNative => Self::Internal("C and C++ were not allowed".into()),
+        }
+    }
+}
+
 /// An upload whose header has been read.
 enum Source<'a> {
     Jpeg(&'a [u8], jpeg::Header),

@@ -3,6 +3,7 @@
 
 use crate::config;
 use crate::imaging::Error;
+use crate::imaging::Native;
 use crate::imaging::Unencoded;
 use crate::imaging::geometry::Size;
 use crate::imaging::layout::Layout;
@@ -50,13 +51,15 @@ impl Stages {
     ///
     /// Those of [`crate::imaging::Renderer::render`].
     pub fn decode(&mut self, upload: &[u8]) -> Result<Decoded, Error> {
-        let source = Source::open(upload, &self.config)?;
+        let source = Source::open(upload, &self.config, Native::Allowed)?;
         let layout = Layout::fit(&source.view()?, self.config.fit, largest(&self.config));
         let request = Request {
             source: layout.source,
             target: layout.content,
         };
-        let (decoded, _) = self.tools.decode(&self.config, source, &request)?;
+        let (decoded, _) = self
+            .tools
+            .decode(&self.config, source, &request, Native::Allowed)?;
         Ok(Decoded { decoded, request })
     }
 
