@@ -83,7 +83,7 @@ def peers(kind):
 
 
 def commands(arguments):
-    python = [sys.executable, str(HERE / "peers.py")]
+    python = [sys.executable, str(HERE / "renderers.py")]
     return {
         "pockitd": [arguments.renderer],
         "sharp": ["node", str(pathlib.Path(arguments.node) / "sharp.mjs")],
