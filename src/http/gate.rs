@@ -103,11 +103,17 @@ impl Gate {
 
     /// Nothing more will come in: a head that has begun stays unfinished.
     pub(super) fn end(&mut self) {
-        let begun = !self.held.trim_ascii().is_empty();
-        if let Some(ordinal) = self.watcher.head().filter(|_| begun) {
-            self.watcher.refuse(ordinal, Violation::Incomplete);
-            self.substitute(&[]);
-        }
+        let Some(ordinal) = self.watcher.head() else {
+            return;
+        };
+        let is_begun = !self.held.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+        let violation = match head::judge(&self.held) {
+            Err(violation) => violation,
+            Ok(()) if is_begun => Violation::Incomplete,
+            Ok(()) => return,
+        };
+        self.watcher.refuse(ordinal, violation);
+        self.substitute(&[]);
     }
 
     /// Releases the held head if it is whole and good. `behind` are bytes that came with it.
@@ -200,6 +206,16 @@ mod tests {
         }
         for wire in ["", "\r\n"] {
             assert_eq!(passed(wire.as_bytes(), 4).1, None, "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn blank_bytes_that_are_no_line_end_are_a_bad_head_however_they_come() {
+        for wire in ["\r\x0C", "\r\r", "\x0C", "\r\n \r\n"] {
+            for size in [1, 10] {
+                let found = passed(wire.as_bytes(), size).1.map(|(at, _)| at);
+                assert_eq!(found, Some(1), "{wire:?} by {size}");
+            }
         }
     }
 
