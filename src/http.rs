@@ -1,7 +1,8 @@
 //! Bytes on a socket to use cases and back: HTTP/1.1 on raw hyper. The only place that knows status codes.
 //!
-//! A refusal is a value (`error::ApiError`), never a dropped connection, as long as the client reads. Only a head that
-//! hyper cannot parse is answered by hyper itself: 400 or 431 without a body. Every read has a limit and a deadline; both come from `[http]` of the configuration.
+//! A refusal is a value (`error::ApiError`), never a dropped connection, as long as the client reads. That holds of heads
+//! that hyper cannot parse, too: `gate` keeps them from it. Every read has a limit and a deadline; both come from `[http]`
+//! of the configuration.
 
 pub mod admin;
 mod body;
@@ -14,7 +15,9 @@ mod form;
 mod framing;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gate;
 mod handlers;
+mod head;
 pub mod metrics;
 pub mod opening;
 mod rate_limit;

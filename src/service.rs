@@ -9,6 +9,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod migrate;
 pub mod pictures;
+pub mod shares;
 pub mod throttle;
 mod turns;
 

@@ -166,11 +166,6 @@ impl Body {
         self.bounds.rate_min.max(doomed_below)
     }
 
-    /// Gives the body up without reading on: the connection is of no more use.
-    pub(super) fn abandon(mut self) {
-        self.inner = None;
-    }
-
     /// The whole body, at most `bytes_max` bytes.
     pub(super) async fn collect(mut self, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
         let too_large = Refusal::BodyTooLarge { limit: bytes_max };

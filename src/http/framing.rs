@@ -3,11 +3,30 @@
 //! Request smuggling (RFC 9112 §11.2) lives on messages whose end is a matter of opinion: two lengths, a length beside
 //! chunks, lines that end in a bare LF. hyper accepts some of these as the standard allows; this server refuses all, so
 //! that no proxy in front of it can be of another opinion. The watcher only looks: it follows the framing from message
-//! to message and remembers the first violation and the request that it stands in. Pure.
+//! to message and remembers the first violation and the request that it stands in. What a head may say beside its
+//! framing is judged in `head`. Pure.
 
 /// What is wrong with a message. The sentence is shown to the sender.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum Violation {
+    #[error("The request line is malformed.")]
+    RequestLine,
+    #[error("The request target is malformed.")]
+    Target,
+    #[error("A header field of the request is malformed.")]
+    Field,
+    #[error("The request head is incomplete.")]
+    Incomplete,
+    #[error("The HTTP version is not supported: this server speaks HTTP/1.0 and HTTP/1.1.")]
+    Version,
+    #[error("The request line is too long: it has more than {limit} bytes, which is the limit.")]
+    LineTooLong { limit: usize },
+    #[error("The request head is too large: it has more than {limit} bytes, which is the limit.")]
+    HeadTooLarge { limit: usize },
+    #[error("The request has more than {limit} header fields, which is the limit.")]
+    TooManyFields { limit: usize },
+    #[error("HTTP/1.0 knows no Transfer-Encoding.")]
+    OldChunks,
     #[error("The request has both Content-Length and Transfer-Encoding.")]
     LengthAndChunks,
     #[error("The request has more than one Content-Length.")]
@@ -22,6 +41,36 @@ pub(super) enum Violation {
     Folded,
     #[error("The chunks of the request are malformed.")]
     Chunks,
+}
+
+impl Violation {
+    /// Stable name for programs.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::RequestLine | Self::Target | Self::Field | Self::Incomplete => "bad_request",
+            Self::Version => "unsupported_version",
+            Self::LineTooLong { .. } => "target_too_long",
+            Self::HeadTooLarge { .. } | Self::TooManyFields { .. } => "head_too_large",
+            Self::LengthAndChunks
+            | Self::TwoLengths
+            | Self::Length
+            | Self::TransferEncoding
+            | Self::OldChunks
+            | Self::LineEnd
+            | Self::Folded
+            | Self::Chunks => "bad_framing",
+        }
+    }
+
+    /// The limit that was passed, if there is one.
+    pub(super) fn limit(self) -> Option<u64> {
+        match self {
+            Self::LineTooLong { limit }
+            | Self::HeadTooLarge { limit }
+            | Self::TooManyFields { limit } => u64::try_from(limit).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// Longest line that is kept, in bytes. What is longer cannot be one of the fields that decide the framing.
@@ -74,23 +123,46 @@ impl Watcher {
         self.found
     }
 
-    /// Looks at the next bytes of the connection.
-    pub(super) fn watch(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            bytes = match &mut self.state {
-                State::Lost => return,
-                State::Body(left) | State::Chunk(left) => {
-                    let here = usize::try_from(*left)
-                        .unwrap_or(usize::MAX)
-                        .min(bytes.len());
-                    *left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
-                    if *left == 0 {
-                        self.part_over();
-                    }
-                    bytes.get(here..).unwrap_or_default()
+    /// The request, counted from 1, whose head is being read or comes next; none within a body or after a violation.
+    pub(super) const fn head(&self) -> Option<u64> {
+        match self.state {
+            State::Head { .. } => Some(self.ordinal),
+            _ => None,
+        }
+    }
+
+    /// Whether these bytes say nothing of the framing: they lie within a body, or behind a violation.
+    pub(super) fn ignores(&self, bytes: &[u8]) -> bool {
+        match self.state {
+            State::Lost => true,
+            State::Body(left) | State::Chunk(left) => {
+                u64::try_from(bytes.len()).is_ok_and(|length| length < left)
+            }
+            State::Head { .. } | State::ChunkSize | State::Trailers => false,
+        }
+    }
+
+    /// Notes what others found wrong with the head of a request.
+    pub(super) fn refuse(&mut self, ordinal: u64, violation: Violation) {
+        self.found = self.found.or(Some((ordinal, violation)));
+        self.state = State::Lost;
+    }
+
+    /// Looks at the next bytes of the connection: up to the end of a line or of a part of a body. Answers with the rest.
+    pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match &mut self.state {
+            State::Lost => &[],
+            State::Body(left) | State::Chunk(left) => {
+                let here = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left = left.saturating_sub(u64::try_from(here).unwrap_or(u64::MAX));
+                if *left == 0 {
+                    self.part_over();
                 }
-                State::Head { .. } | State::ChunkSize | State::Trailers => self.watch_line(bytes),
-            };
+                bytes.get(here..).unwrap_or_default()
+            }
+            State::Head { .. } | State::ChunkSize | State::Trailers => self.watch_line(bytes),
         }
     }
 
@@ -207,8 +279,7 @@ impl Watcher {
         } else {
             self.ordinal.saturating_sub(1)
         };
-        self.found = self.found.or(Some((ordinal, violation)));
-        self.state = State::Lost;
+        self.refuse(ordinal, violation);
     }
 }
 
@@ -218,9 +289,15 @@ mod tests {
 
     use super::*;
 
+    fn watch_all(watcher: &mut Watcher, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = watcher.step(bytes);
+        }
+    }
+
     fn watch(wire: &str) -> Option<(u64, Violation)> {
         let mut watcher = Watcher::new();
-        watcher.watch(wire.as_bytes());
+        watch_all(&mut watcher, wire.as_bytes());
         watcher.found()
     }
 
@@ -298,7 +375,7 @@ mod tests {
         ) {
             let mut pieces = Watcher::new();
             for piece in wire.as_bytes().chunks(size) {
-                pieces.watch(piece);
+                watch_all(&mut pieces, piece);
             }
             prop_assert_eq!(pieces.found(), watch(&wire));
         }

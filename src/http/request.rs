@@ -44,7 +44,7 @@ pub(super) enum Refusal {
     Slow { limit_ms: u64 },
     #[error("the body arrives at {actual} bytes a second, {limit} are the least")]
     TooSlow { limit: u64, actual: u64 },
-    #[error("the framing is ambiguous")]
+    #[error("the message is malformed or ambiguous")]
     Framing(#[source] Violation),
     #[error("the body broke off")]
     Incomplete,
@@ -70,7 +70,7 @@ impl Refusal {
             Self::FileTooLarge { .. } => "too_many_bytes",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Slow { .. } | Self::TooSlow { .. } => "timeout",
-            Self::Framing(_) => "bad_framing",
+            Self::Framing(violation) => violation.code(),
             Self::Incomplete => "incomplete_body",
             Self::BodiesFull => "busy",
         }

@@ -1,7 +1,6 @@
 //! Room for upload bodies: bounded over all requests, and for each user, so that nobody takes all of it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,13 +9,12 @@ use tokio::time::timeout;
 use crate::config;
 use crate::domain::user::UserId;
 use crate::http::request::Refusal;
+use crate::service::shares::Shares;
 
 /// One unit, in bytes.
 const UNIT_BYTES: u64 = 1_024;
 /// How many users at least it takes to fill the room.
 const USERS_TO_FILL: u64 = 4;
-/// Shares that are kept before those out of use are looked for.
-const SHARES_KEPT: usize = 1_024;
 
 /// Room for bodies in flight. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,8 +22,8 @@ pub(super) struct Room {
     free: Arc<Semaphore>,
     share_units: usize,
     wait: Duration,
-    /// What each user has left of their share. A mutex, because it is held for a look-up only.
-    shares: Arc<Mutex<HashMap<UserId, Arc<Semaphore>>>>,
+    /// What each user has left of their share.
+    shares: Arc<Shares<Semaphore>>,
 }
 
 /// Room that is taken until this is dropped.
@@ -52,7 +50,7 @@ impl Room {
     /// buffers fill, and it slows down.
     pub(super) async fn take(&self, user: &UserId, bytes: u64) -> Result<Taken, Refusal> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let share = self.share(user);
+        let share = self.shares.of(user, || Semaphore::new(self.share_units));
         let taking = async {
             let of_share = share.acquire_many_owned(units).await.ok()?;
             let all = Arc::clone(&self.free);
@@ -64,17 +62,6 @@ impl Room {
         };
         let taken = timeout(self.wait, taking).await;
         taken.ok().flatten().ok_or(Refusal::BodiesFull)
-    }
-
-    fn share(&self, user: &UserId) -> Arc<Semaphore> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.len() >= SHARES_KEPT {
-            shares.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        let share = shares
-            .entry(user.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(self.share_units)));
-        Arc::clone(share)
     }
 }
 
@@ -124,18 +111,5 @@ mod tests {
         drop(taken);
 
         assert!(room.take(&user("bob"), 1_024).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn shares_out_of_use_are_forgotten() {
-        let room = room(1 << 20, 1_024);
-        let _held = room.take(&user("ada"), 1).await.unwrap();
-        for number in 0..2 * SHARES_KEPT {
-            drop(room.take(&user(&format!("user{number}")), 1).await);
-        }
-
-        let shares = room.shares.lock().unwrap();
-        assert!(shares.len() <= SHARES_KEPT, "{}", shares.len());
-        assert!(shares.contains_key(&user("ada")));
     }
 }

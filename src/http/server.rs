@@ -32,6 +32,7 @@ use crate::http::error::ApiError;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
+use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::http::request;
 use crate::http::request::Refusal;
 use crate::http::respond;
@@ -45,11 +46,6 @@ use crate::service::metrics::Answered;
 
 /// Pause after a failed accept: out of file descriptors, say, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Size of the buffer that a request head has to fit into, in bytes. Tokens are below 8 KiB; browsers send 2 KiB of other
-/// fields. What arrives together with the last of it may make it a little larger.
-const HEAD_BYTES_MAX: usize = 32 * 1_024;
-/// Most fields of a request head.
-const HEAD_FIELDS_MAX: usize = 64;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
@@ -226,7 +222,8 @@ async fn routed(
     }
     let body = Body::new(body, &parts.headers, bounds);
     if let Some(violation) = violation {
-        body.abandon();
+        // What still comes is dropped within bounds, so that the sender sees the answer.
+        drop(body);
         return Err(Refusal::Framing(violation).into());
     }
     let base = base(server, &parts.headers, parts.version)?;

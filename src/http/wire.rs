@@ -1,4 +1,4 @@
-//! The socket as hyper sees it: every byte that comes in is watched, every write has a deadline.
+//! The socket as hyper sees it: every byte that comes in passes the gate, every write has a deadline.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::http::framing::{Violation, Watcher};
+use crate::http::framing::Violation;
+use crate::http::gate::Gate;
 
 /// The first violation on a connection, and the request that it stands in. Read when a request is answered.
 pub(super) type Found = Arc<OnceLock<(u64, Violation)>>;
@@ -19,7 +20,7 @@ pub(super) type Found = Arc<OnceLock<(u64, Violation)>>;
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: TcpStream,
-    watcher: Watcher,
+    gate: Gate,
     found: Found,
     write_timeout: Duration,
     /// When the write that the client does not take must be over.
@@ -31,7 +32,7 @@ impl Wire {
         let found = Found::default();
         let wire = Self {
             socket,
-            watcher: Watcher::new(),
+            gate: Gate::new(),
             found: Arc::clone(&found),
             write_timeout,
             stalled: None,
@@ -66,15 +67,31 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut wire.socket).poll_read(context, buffer))?;
-        wire.watcher
-            .watch(buffer.filled().get(before..).unwrap_or_default());
-        if let Some(found) = wire.watcher.found() {
-            // Only the first is kept: behind it, nothing can be told.
-            let _ = wire.found.set(found);
+        loop {
+            if wire.gate.give(buffer) || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut wire.socket).poll_read(context, buffer))?;
+            let fresh = buffer.filled().get(before..).unwrap_or_default();
+            if fresh.is_empty() {
+                wire.gate.end();
+            } else if wire.gate.ignores(fresh) {
+                wire.gate.skip(fresh);
+                return Poll::Ready(Ok(()));
+            } else {
+                wire.gate.take(fresh);
+            }
+            let is_over = fresh.is_empty() && wire.gate.is_empty();
+            buffer.set_filled(before);
+            if let Some(found) = wire.gate.found() {
+                // Only the first is kept: behind it, nothing can be told.
+                let _ = wire.found.set(found);
+            }
+            if is_over {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,19 +3,21 @@
 //! A user's pictures wait here, before the queue of the workers, when that many of theirs are being decoded. The line
 //! is bounded like that queue.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::user::UserId;
 use crate::service::Error;
+use crate::service::shares::Shares;
 
 /// A user's place at the workers. Dropped, the user's next picture gets it.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _turn: OwnedSemaphorePermit,
+    _at_work: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
+    /// In use until this is dropped.
+    _line: Arc<Line>,
 }
 
 /// The users who have pictures at the workers.
@@ -23,11 +25,10 @@ pub(super) struct Turn {
 pub(super) struct Turns {
     at_once: usize,
     queue_max: usize,
-    /// A mutex, because it is held for a look-up only.
-    lines: Mutex<HashMap<UserId, Line>>,
+    lines: Shares<Line>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Line {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
@@ -39,7 +40,7 @@ impl Turns {
         Self {
             at_once,
             queue_max,
-            lines: Mutex::default(),
+            lines: Shares::default(),
         }
     }
 
@@ -52,33 +53,19 @@ impl Turns {
         let busy = || Error::Busy {
             queue_max: self.queue_max,
         };
-        let line = self.line(user);
-        let place = line.places.try_acquire_owned().map_err(|_| busy())?;
-        let turn = line.turns.acquire_owned().await.map_err(|_| busy())?;
-        Ok(Turn {
-            _turn: turn,
-            _place: place,
-        })
-    }
-
-    /// Forgets the users who have no picture at the workers.
-    pub(super) fn forget_idle(&self) {
-        let is_used = |line: &Line| Arc::strong_count(&line.places) > 1;
-        self.lines().retain(|_, line| is_used(line));
-    }
-
-    fn line(&self, user: &UserId) -> Line {
-        let places = self.at_once.saturating_add(self.queue_max);
-        let mut lines = self.lines();
-        let line = lines.entry(user.clone()).or_insert_with(|| Line {
+        let line = self.lines.of(user, || Line {
             turns: Arc::new(Semaphore::new(self.at_once)),
-            places: Arc::new(Semaphore::new(places)),
+            places: Arc::new(Semaphore::new(self.at_once.saturating_add(self.queue_max))),
         });
-        line.clone()
-    }
-
-    fn lines(&self) -> MutexGuard<'_, HashMap<UserId, Line>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        let places = Arc::clone(&line.places);
+        let place = places.try_acquire_owned().map_err(|_| busy())?;
+        let turns = Arc::clone(&line.turns);
+        let turn = turns.acquire_owned().await.map_err(|_| busy())?;
+        Ok(Turn {
+            _at_work: turn,
+            _place: place,
+            _line: line,
+        })
     }
 }
 
@@ -123,16 +110,5 @@ mod tests {
         let third = turns.wait(&ada).await;
 
         assert!(matches!(third, Err(Error::Busy { queue_max: 1 })));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn users_without_pictures_are_forgotten_and_others_kept() {
-        let turns = Turns::new(1, 1);
-        let _ada = turns.wait(&user("ada")).await.unwrap();
-        drop(turns.wait(&user("bob")).await.unwrap());
-
-        turns.forget_idle();
-
-        assert_eq!(turns.lines().keys().collect::<Vec<_>>(), [&user("ada")]);
     }
 }

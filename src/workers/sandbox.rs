@@ -17,12 +17,13 @@ use seccompiler::{
     SeccompRule,
 };
 
-/// First phase: dies with its parent, gains no privileges, leaves no core, writes no file, takes bounded memory.
+/// First phase: keeps the three descriptors of its start and no other, dies with its parent, gains no privileges, leaves no core, writes no file, takes bounded memory.
 ///
 /// # Errors
 ///
 /// The first step that the kernel refuses.
 pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
+    close_inherited()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     // Not dumpable: no other process of this user may look into it, and its /proc files belong to root.
@@ -32,6 +33,21 @@ pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
     limit(Resource::As, memory_bytes_max)?;
     ignore_requests_to_end();
     Ok(())
+}
+
+/// Closes what the server was started with and did not mark as its own: a listener of the service manager, a log file, a
+/// shell's pipe.
+fn close_inherited() -> io::Result<()> {
+    let (first, last, flags): (libc::c_uint, libc::c_uint, libc::c_uint) =
+        (3, libc::c_uint::MAX, 0);
+    #[expect(unsafe_code, reason = "the C library's way to close many descriptors")]
+    // SAFETY: this process has opened nothing yet that it uses later: it talks over its standard streams.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Whoever asks the server to end, from a terminal or a service manager, often asks all of its processes. The server

@@ -96,7 +96,7 @@ def contestants(kind, has_libavcodec):
 
 
 def commands(arguments):
-    python = [sys.executable, str(HERE / "peers.py")]
+    python = [sys.executable, str(HERE / "renderers.py")]
     return {
         "pockitd": [arguments.renderer],
         LIBAVCODEC: [arguments.renderer],

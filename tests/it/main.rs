@@ -39,6 +39,7 @@ mod cors;
 mod download;
 mod forms;
 mod gc;
+mod heads;
 mod health;
 mod hevc;
 mod limits;

@@ -80,6 +80,26 @@ fn waiting_worker_is_locked_in() {
 }
 
 #[test]
+fn worker_inherits_no_open_file() {
+    let server = Setup::new()
+        .set("workers.count", "1")
+        .open_files(1_000)
+        .start();
+    let id = waiting_workers(&server, 1).pop_first().unwrap();
+
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{id}/fd")) else {
+        println!("skipped: the open files of a worker: only root may look at them");
+        return;
+    };
+
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        names.collect::<BTreeSet<_>>(),
+        ["0", "1", "2"].map(String::from).into()
+    );
+}
+
+#[test]
 fn check_sandbox_shows_every_attempt_refused() {
     let outcome = check_sandbox(&[]).expect(0);
 

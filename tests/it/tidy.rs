@@ -45,6 +45,7 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "cli/bench_upload/client"]),
     ("hyper_util", &["http", "cli/bench_upload/client"]),
     ("multer", &["http"]),
+    ("httparse", &["http/head"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
     ("jsonwebtoken", &["auth"]),

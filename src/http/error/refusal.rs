@@ -6,6 +6,7 @@ use hyper::header::{CONNECTION, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::http::error::ApiError;
+use crate::http::framing::Violation;
 use crate::http::request::Refusal;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -63,9 +64,38 @@ impl From<Refusal> for ApiError {
                     .bounded(limit, Some(actual))
                     .with(CONNECTION, CLOSE)
             }
-            R::Framing(violation) => bad(violation.to_string()).with(CONNECTION, CLOSE),
+            R::Framing(violation) => message(violation).with(CONNECTION, CLOSE),
             R::BodiesFull => Self::unavailable(code, "The server is busy. Try again soon."),
         }
+    }
+}
+
+/// What is wrong with the message itself.
+fn message(violation: Violation) -> ApiError {
+    use Violation as V;
+    let status = match violation {
+        V::RequestLine
+        | V::Target
+        | V::Field
+        | V::Incomplete
+        | V::LengthAndChunks
+        | V::TwoLengths
+        | V::Length
+        | V::TransferEncoding
+        | V::OldChunks
+        | V::LineEnd
+        | V::Folded
+        | V::Chunks => StatusCode::BAD_REQUEST,
+        V::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        V::LineTooLong { .. } => StatusCode::URI_TOO_LONG,
+        V::HeadTooLarge { .. } | V::TooManyFields { .. } => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
+    };
+    let refusal = ApiError::detail(status, violation.code(), violation.to_string());
+    match violation.limit() {
+        Some(limit) => refusal.bounded(limit, None),
+        None => refusal,
     }
 }
 

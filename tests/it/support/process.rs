@@ -18,10 +18,10 @@ pub fn pockitd(directory: &Path) -> Command {
     placed(Command::new(env!("CARGO_BIN_EXE_pockitd")), directory)
 }
 
-/// As [`pockitd`], with at most so many open files.
+/// As [`pockitd`], with at most so many open files, of which one (9) is left open by whoever starts it.
 pub fn pockitd_with_open_files(directory: &Path, count_max: u32) -> Command {
     let mut shell = Command::new("sh");
-    let script = format!("ulimit -n {count_max} && exec \"$0\" \"$@\"");
+    let script = format!("ulimit -n {count_max} && exec 9</dev/null && exec \"$0\" \"$@\"");
     shell.args(["-c", &script, env!("CARGO_BIN_EXE_pockitd")]);
     placed(shell, directory)
 }
