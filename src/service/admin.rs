@@ -98,8 +98,8 @@ pub enum Event {
     User {
         /// The id.
         user_id: UserId,
-        /// Log-in name.
-        email: Email,
+        /// Log-in name; none for users of an issuer elsewhere.
+        email: Option<Email>,
         /// When the account was made.
         created_at: Timestamp,
     },
@@ -321,7 +321,7 @@ impl Admin {
         };
         let account = Account {
             user_id,
-            email,
+            email: Some(email),
             password_hash,
             created_at: (self.clock)(),
         };

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::Timestamp;
 use crate::domain::picture::PictureId;
+use crate::domain::user::Account;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
@@ -291,7 +292,10 @@ fn account(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error
     if lookup.find(Table::Profiles, &entry.key)?.is_none() {
         return inconsistent(format!("{user} has an account but no profile"));
     }
-    match lookup::user_by_email(lookup, &account.email) {
+    let Some(address) = &account.email else {
+        return Ok(None);
+    };
+    match lookup::user_by_email(lookup, address) {
         Ok(owner) if owner == user => Ok(None),
         Ok(owner) => inconsistent(format!("the e-mail address of {user} leads to {owner}")),
         Err(Error::NotFound(_)) => {
@@ -309,7 +313,9 @@ fn email(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> 
         return Ok(None);
     };
     let detail = match lookup::account(lookup, &user_id) {
-        Ok(account) if account.email.key().as_bytes() == entry.key => return Ok(None),
+        Ok(Account {
+            email: Some(email), ..
+        }) if email.key().as_bytes() == entry.key => return Ok(None),
         Ok(_) => format!("{user_id} has another e-mail address than one that leads there"),
         Err(Error::NotFound(_)) => format!("an e-mail address leads to {user_id}, who is gone"),
         Err(Error::Damaged { .. }) => return Ok(None),
