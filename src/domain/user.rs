@@ -8,8 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::picture::Picture;
 
-/// Longest accepted user id, in Unicode scalar values. Source: product specification, "opaque issuer ids".
-pub const USER_ID_CHARS_MAX: usize = 128;
+/// Longest name that an issuer may call a user by, in Unicode scalar values. Source: product specification, "opaque
+/// issuer ids".
+pub const SUBJECT_CHARS_MAX: usize = 128;
+/// Longest accepted user id, in Unicode scalar values: the longest of an issuer behind the longest prefix that keeps
+/// the users of issuers apart.
+pub const USER_ID_CHARS_MAX: usize = SUBJECT_CHARS_MAX + 33;
 /// Longest accepted e-mail address, in bytes. Source: RFC 5321 §4.5.3.1.3, less the angle brackets.
 pub const EMAIL_BYTES_MAX: usize = 254;
 /// Longest accepted display name, in Unicode scalar values. Source: product specification, "profile".
@@ -292,10 +296,10 @@ mod tests {
         assert_eq!("".parse::<UserId>(), Err(Invalid::Blank));
         assert_eq!("a\0".parse::<UserId>(), Err(Invalid::Control));
         assert_eq!(
-            "x".repeat(129).parse::<UserId>(),
+            "x".repeat(162).parse::<UserId>(),
             Err(Invalid::TooLong {
-                limit: 128,
-                actual: 129
+                limit: 161,
+                actual: 162
             })
         );
     }

@@ -40,6 +40,8 @@ mod download;
 mod forms;
 mod gc;
 mod health;
+mod issuers;
+mod jwks;
 mod limits;
 mod memory_store;
 mod metrics;
