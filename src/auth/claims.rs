@@ -235,14 +235,14 @@ mod tests {
         rules.judge(all, NOW).map(|caller| caller.user.into())
     }
 
-    fn ada() -> Result<String, Rejected> {
-        Ok("sso:ada".to_owned())
+    fn ada(judged: &Result<String, Rejected>) -> bool {
+        judged.as_deref() == Ok("sso:ada")
     }
 
     #[test]
     fn issuer_and_audience_are_those_that_are_configured() {
         let named = |issuer: &mut config::Issuer| issuer.issuer = "https://sso.org".to_owned();
-        assert_eq!(judged(named, &json!({ "iss": "https://sso.org" })), ada());
+        assert!(ada(&judged(named, &json!({ "iss": "https://sso.org" }))));
         for wrong in [
             json!({}),
             json!({ "iss": "https://sso.org/" }),
@@ -251,8 +251,8 @@ mod tests {
             assert_eq!(judged(named, &wrong), Err(Rejected::Invalid), "{wrong}");
         }
         let meant = |issuer: &mut config::Issuer| issuer.audiences = vec!["a".into(), "b".into()];
-        assert_eq!(judged(meant, &json!({ "aud": "b" })), ada());
-        assert_eq!(judged(meant, &json!({ "aud": ["x", "a"] })), ada());
+        assert!(ada(&judged(meant, &json!({ "aud": "b" }))));
+        assert!(ada(&judged(meant, &json!({ "aud": ["x", "a"] }))));
         for wrong in [
             json!({}),
             json!({ "aud": "x" }),
@@ -270,12 +270,12 @@ mod tests {
     #[test]
     fn token_type_is_access_unless_another_is_configured() {
         let typed = |issuer: &mut config::Issuer| issuer.token_type = Some("Bearer".to_owned());
-        assert_eq!(judged(|_| {}, &json!({})), ada());
-        assert_eq!(judged(|_| {}, &json!({ "token_type": "access" })), ada());
+        assert!(ada(&judged(|_| {}, &json!({}))));
+        assert!(ada(&judged(|_| {}, &json!({ "token_type": "access" }))));
         let refresh = json!({ "token_type": "refresh" });
         assert_eq!(judged(|_| {}, &refresh), Err(Rejected::WrongType));
         assert_eq!(judged(typed, &json!({})), Err(Rejected::NoType));
-        assert_eq!(judged(typed, &json!({ "token_type": "Bearer" })), ada());
+        assert!(ada(&judged(typed, &json!({ "token_type": "Bearer" }))));
         assert_eq!(
             judged(typed, &json!({ "token_type": "access" })),
             Err(Rejected::WrongType)
@@ -291,7 +291,7 @@ mod tests {
             json!({ "scp": ["p:w", "q"] }),
             json!({ "scope": "q", "scp": "p:w" }),
         ] {
-            assert_eq!(judged(scoped, &good), ada(), "{good}");
+            assert!(ada(&judged(scoped, &good)), "{good}");
         }
         for bad in [
             json!({}),

@@ -84,6 +84,14 @@ struct State {
     failures: u64,
 }
 
+impl State {
+    /// Puts the next fetch off; one that is too far away to be told is not put off.
+    fn wait(&mut self, pause: Duration) {
+        let now = Instant::now();
+        self.next = now.checked_add(pause).unwrap_or(now);
+    }
+}
+
 /// What a request sees: the keys, and which state of them.
 pub(super) struct Snapshot {
     pub(super) keys: Arc<Vec<VerifyingKey>>,
@@ -204,7 +212,7 @@ impl Remote {
                 state.keys = Arc::new(set.keys);
                 state.generation = state.generation.saturating_add(1);
                 state.failures = 0;
-                state.next = Instant::now() + self.source.refresh;
+                state.wait(self.source.refresh);
             }
             Err(error) => {
                 let cause = chain(&error);
@@ -224,7 +232,7 @@ impl Remote {
                     );
                 }
                 state.failures = state.failures.saturating_add(1);
-                state.next = Instant::now() + self.source.refresh.min(RETRY);
+                state.wait(self.source.refresh.min(RETRY));
             }
         }
         self.ended

@@ -138,7 +138,7 @@ fn inside(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-/// The usual name of an algorithm: RFC 9864 has given EdDSA with this curve another.
+/// The usual name of an algorithm: RFC 9864 has given `EdDSA` with this curve another.
 pub(super) fn usual(name: &str) -> &str {
     if name == "Ed25519" { "EdDSA" } else { name }
 }
@@ -196,7 +196,7 @@ fn hash(algorithm: HmacAlgorithm) -> (hmac::Algorithm, usize) {
 
 /// One way to prove a signature.
 enum Way {
-    Mac(HmacAlgorithm, hmac::Key),
+    Mac(HmacAlgorithm, Box<hmac::Key>),
     Signature(PublicAlgorithm, ParsedPublicKey),
 }
 
@@ -234,7 +234,7 @@ impl VerifyingKey {
                     actual: secret.len(),
                 });
             }
-            Ok(Way::Mac(*algorithm, hmac::Key::new(hash, secret)))
+            Ok(Way::Mac(*algorithm, Box::new(hmac::Key::new(hash, secret))))
         };
         let ways = algorithms.iter().map(way).collect::<Result<_, _>>()?;
         Ok(Self { id, ways })

@@ -415,8 +415,9 @@ mod tests {
 
     #[test]
     fn each_impossible_issuer_is_told_in_a_sentence_of_its_own() {
+        type Change = fn(&mut Issuer);
         let hmac = Algorithm::Hmac(HmacAlgorithm::Hs256);
-        let cases: [(&str, fn(&mut Issuer)); 14] = [
+        let cases: [(&str, Change); 14] = [
             ("is no name", |issuer| issuer.name = "Key Cloak".to_owned()),
             ("has no key", |issuer| issuer.keys.clear()),
             ("has jwks_url and discovery", |issuer| {
@@ -433,22 +434,22 @@ mod tests {
             }),
             ("has empty algorithms", |issuer| issuer.algorithms.clear()),
             ("has an empty user_claim", |issuer| {
-                issuer.user_claim.clear()
+                issuer.user_claim.clear();
             }),
             ("has an id_prefix of 34", |issuer| {
-                issuer.id_prefix = Some("x".repeat(34))
+                issuer.id_prefix = Some("x".repeat(34));
             }),
             ("has an id_prefix with control", |issuer| {
-                issuer.id_prefix = Some("\n".to_owned())
+                issuer.id_prefix = Some("\n".to_owned());
             }),
             ("key 1 has 0 sources", |issuer| {
-                issuer.keys[0].public_key_file = None
+                issuer.keys[0].public_key_file = None;
             }),
             ("key 1 has 2 sources", |issuer| {
-                issuer.keys[0].secret_env = Some("S".to_owned())
+                issuer.keys[0].secret_env = Some("S".to_owned());
             }),
             ("key 1 has no algorithms", |issuer| {
-                issuer.keys[0].algorithms.clear()
+                issuer.keys[0].algorithms.clear();
             }),
             ("begin with POCKIT_", |issuer| {
                 issuer.keys[0] = Key {

@@ -1,6 +1,8 @@
 //! Keys that issuers publish: fetched ahead, followed when they change, kept while the issuer is away, and never at
 //! the price of more than a request that is made up is worth.
 
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

@@ -239,18 +239,6 @@ fn payloads_of_version_1_keep_their_shape() {
         payload(encode(b"42", &account).unwrap()),
         r#"{"email":"Ada@example.org","password_hash":null,"created_at":1769846950000123}"#
     );
-    let old = AccountRecordV1 {
-        email: "Ada@example.org".parse().unwrap(),
-        password_hash: None,
-        created_at: at,
-    };
-    let bytes = encode(b"42", &old).unwrap();
-    assert_eq!(version(&bytes), Some(1));
-    assert_eq!(decode::<AccountRecord>(b"42", &bytes), Ok(account));
-    assert_eq!(
-        payload(bytes),
-        r#"{"email":"Ada@example.org","password_hash":null,"created_at":1769846950000123}"#
-    );
     let name = "Ada".parse().unwrap();
     let profile = ProfileRecord {
         name,
@@ -294,4 +282,27 @@ fn encoded_record_of_version_1_keeps_its_bytes() {
     let checksum = 0x0bcc_a57e_a318_7401_ded1_76a7_1e22_012d_u128;
     assert_eq!(head, [[1].as_slice(), &checksum.to_be_bytes()].concat());
     assert_eq!(payload, br#"{"version":1}"#);
+}
+
+#[test]
+fn account_of_version_1_is_read_and_moved_forward() {
+    let created_at = Timestamp::from_micros(1_769_846_950_000_123);
+    let old = AccountRecordV1 {
+        email: "Ada@example.org".parse().unwrap(),
+        password_hash: None,
+        created_at,
+    };
+    let bytes = encode(b"42", &old).unwrap();
+
+    assert_eq!(version(&bytes), Some(1));
+    assert_eq!(
+        &bytes[HEAD_BYTES..],
+        br#"{"email":"Ada@example.org","password_hash":null,"created_at":1769846950000123}"#
+    );
+    let new = AccountRecord {
+        email: Some(old.email),
+        password_hash: None,
+        created_at,
+    };
+    assert_eq!(decode::<AccountRecord>(b"42", &bytes), Ok(new));
 }
