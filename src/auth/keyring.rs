@@ -274,8 +274,15 @@ impl Issuer {
         }
         let remote = source(issuer, auth, algorithms).map(|source| {
             // What is known of the same keys is kept.
-            let known = before.remotes().find(|remote| remote.source == source);
-            known.map_or_else(|| Arc::new(Remote::new(source, auth)), Arc::clone)
+            let mut known = before.remotes();
+            let known = known.find(|remote| remote.source.is_same_place(&source));
+            match known {
+                Some(known) if known.source == source => Arc::clone(known),
+                known => {
+                    let keys = known.map(|known| known.snapshot());
+                    Arc::new(Remote::new(source, auth, keys))
+                }
+            }
         });
         Ok(Self {
             rules: Rules::of(issuer, &auth.issuers, auth.leeway_s),

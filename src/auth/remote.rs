@@ -93,20 +93,30 @@ impl State {
 }
 
 /// What a request sees: the keys, and which state of them.
+#[derive(Default)]
 pub(super) struct Snapshot {
     pub(super) keys: Arc<Vec<VerifyingKey>>,
     pub(super) generation: u64,
 }
 
+impl Source {
+    /// Whether the same keys are to be found there, used in the same way.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        let place = |source: &Self| (source.discovery.clone(), source.jwks_url.clone());
+        place(self) == place(other) && self.algorithms == other.algorithms
+    }
+}
+
 impl Remote {
-    /// Without keys so far.
-    pub(super) fn new(source: Source, config: &config::Auth) -> Self {
+    /// With the keys that are known of the same source, or without keys so far.
+    pub(super) fn new(source: Source, config: &config::Auth, known: Option<Snapshot>) -> Self {
+        let known = known.unwrap_or_default();
         Self {
             source,
             fetcher: Fetcher::new(config),
             state: Mutex::new(State {
-                keys: Arc::default(),
-                generation: 0,
+                keys: known.keys,
+                generation: known.generation,
                 is_fetching: false,
                 is_wanted: false,
                 asked: None,

@@ -418,6 +418,9 @@ fn reload_keeps_what_is_known_of_keys_elsewhere() {
 
     accepted(&server, &signer, "k1");
     assert_eq!(publisher.count("/keys"), 1);
+    let other = "auth.jwks_refresh_s = 299\nauth.issuers";
+    reload(&server, "auth.issuers", other, READ_ANEW);
+    accepted(&server, &signer, "k1");
     // They are still followed.
     let next = Signer::p256();
     publisher.publish_keys(&[next.jwk("k2")]);
