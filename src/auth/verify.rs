@@ -32,6 +32,10 @@ pub enum Unusable {
     Private,
     #[error("is an RSA key of {0} bits, must have {RSA_BITS_MIN} to {RSA_BITS_MAX}")]
     RsaBits(usize),
+    #[error(
+        "is an RSA key whose generator was broken (CVE-2017-15361): anybody can find its private part"
+    )]
+    Guessable,
     #[error("is no key for {0}")]
     Unfit(&'static str),
     #[error("has {actual} bytes, must have at least {least} for {algorithm}")]
@@ -102,17 +106,21 @@ impl PublicKey {
         let parsed = parsed.map_err(|_| unfit.clone())?;
         if let Family::Rsa = family(algorithm) {
             // The library would take it, and refuse each signature.
-            let bits = modulus_bits(&self.bytes).ok_or(unfit)?;
+            let modulus = modulus(&self.bytes).ok_or(unfit)?;
+            let bits = bits(modulus);
             if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
                 return Err(Unusable::RsaBits(bits));
+            }
+            if is_guessable(modulus) {
+                return Err(Unusable::Guessable);
             }
         }
         Ok(parsed)
     }
 }
 
-/// Length of the modulus in the `SubjectPublicKeyInfo` of an RSA key (RFC 8017 §A.1.1).
-fn modulus_bits(info: &[u8]) -> Option<usize> {
+/// The modulus in the `SubjectPublicKeyInfo` of an RSA key (RFC 8017 §A.1.1), big-endian without zeros in front.
+fn modulus(info: &[u8]) -> Option<&[u8]> {
     let (info, _) = inside(info)?;
     let (_, bit_string) = inside(info)?;
     let (bit_string, _) = inside(bit_string)?;
@@ -120,9 +128,37 @@ fn modulus_bits(info: &[u8]) -> Option<usize> {
     let (key, _) = inside(bit_string.get(1..)?)?;
     let (modulus, _) = inside(key)?;
     let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let digits = modulus.get(zeros..)?;
-    let leading = usize::try_from(digits.first()?.leading_zeros()).ok()?;
-    digits.len().checked_mul(8)?.checked_sub(leading)
+    modulus.get(zeros..)
+}
+
+/// Length of a number without zeros in front, in bits.
+fn bits(number: &[u8]) -> usize {
+    let leading = number.first().map_or(0, |byte| byte.leading_zeros());
+    let leading = usize::try_from(leading).unwrap_or(0);
+    number.len().saturating_mul(8).saturating_sub(leading)
+}
+
+/// Primes that tell the keys of a broken generator apart: modulo each, both of its factors are powers of 65537.
+const TELLING_PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+/// Whether a modulus is of the generator whose keys can be factored (ROCA, CVE-2017-15361). Another has one chance in
+/// a hundred million to look like that.
+fn is_guessable(modulus: &[u8]) -> bool {
+    TELLING_PRIMES.iter().all(|prime| {
+        let step = |rest: u32, digit: &u8| {
+            let next = rest.wrapping_mul(256).wrapping_add(u32::from(*digit));
+            next.checked_rem(*prime).unwrap_or(0)
+        };
+        let rest = modulus.iter().fold(0, step);
+        let powers = std::iter::successors(Some(1_u32), |power| {
+            let next = power.wrapping_mul(65_537).checked_rem(*prime)?;
+            (next != 1).then_some(next)
+        });
+        powers.into_iter().any(|power| power == rest)
+    })
 }
 
 /// What is in the first DER element of some bytes, and what is behind it (X.690 §8.1).
@@ -293,3 +329,6 @@ impl Way {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
