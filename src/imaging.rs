@@ -80,6 +80,14 @@ pub enum Error {
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 
+/// Whether C and C++ may run on the bytes of an upload. The encoder is C, too, but it reads only pixels that we made, in
+/// sizes that we chose.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Native {
+    Allowed,
+    Forbidden,
+}
+
 /// Damage that our own readers found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -152,7 +160,29 @@ impl Renderer {
     ///
     /// See [`Error`]; each names the limit and the actual value where there is one.
     pub fn render(&mut self, upload: &[u8], crop: Option<Crop>) -> Result<Rendered, Error> {
-        self.tools.render(&self.config, upload, crop)
+        self.tools
+            .render(&self.config, upload, crop, Native::Allowed)
+            .map_err(refused)
+    }
+
+    /// The same without a line of C or C++ on the upload's bytes; `None` if that takes one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Renderer::render`].
+    pub fn render_in_rust(
+        &mut self,
+        upload: &[u8],
+        crop: Option<Crop>,
+    ) -> Result<Option<Rendered>, Error> {
+        let rendered = self
+            .tools
+            .render(&self.config, upload, crop, Native::Forbidden);
+        match rendered {
+            Ok(rendered) => Ok(Some(rendered)),
+            Err(render::Stop::NeedsNative) => Ok(None),
+            Err(render::Stop::Refused(error)) => Err(error),
+        }
     }
 
     /// The largest rendition of the whole upload, not encoded.
@@ -161,7 +191,7 @@ impl Renderer {
     ///
     /// Those of [`Renderer::render`].
     pub fn unencoded(&mut self, upload: &[u8]) -> Result<Unencoded, Error> {
-        self.tools.unencoded(&self.config, upload)
+        self.tools.unencoded(&self.config, upload).map_err(refused)
     }
 
     /// The picture of someone who has none: a neutral silhouette, in the configured sizes.
@@ -171,5 +201,13 @@ impl Renderer {
     /// [`Error::Internal`] if it cannot be encoded.
     pub fn placeholder(&mut self) -> Result<Vec<Rendition>, Error> {
         self.tools.placeholder(&self.config)
+    }
+}
+
+/// What is left to go wrong where everything is allowed.
+fn refused(stop: render::Stop) -> Error {
+    match stop {
+        render::Stop::Refused(error) => error,
+        render::Stop::NeedsNative => Error::Internal("nothing was forbidden".into()),
     }
 }

@@ -50,13 +50,13 @@ pub enum Error {
     /// Another process has the data directory.
     #[error("cannot open the store: {holder} has the data directory {directory}")]
     InUse { holder: String, directory: String },
-    /// The store cannot be opened, or is closed.
+    /// The store cannot be opened, is closed, or does not take writes after a failure.
     #[error("cannot open the store: {0}")]
     Unavailable(String),
     /// The store was written by a newer program.
     #[error("store has schema version {found}, this program knows versions up to {known}")]
     TooNew { found: u32, known: u32 },
-    /// The disk or the database failed; state is as before the call.
+    /// The disk or the database failed; what was to be written has not happened.
     #[error("cannot {attempt}")]
     Io {
         attempt: &'static str,
@@ -162,14 +162,31 @@ pub struct Counts {
 
 /// Durable accounts, profiles and pictures.
 ///
-/// Contract, checked by the conformance suite for every implementation:
+/// Contract, checked by the conformance suite (`tests/it/store`) for every implementation:
 ///
-/// 1. Each method is atomic; `Ok` from a writing method means: survives power loss.
+/// 1. Each method is atomic; `Ok` from a writing method means: survives power loss. Whatever is called after that sees
+///    it. `Err` from a writing method means: nothing has changed, and nothing of it shows up later, unless the process
+///    is stopped before it could be taken back.
 /// 2. A user never points at a picture that cannot be read. At most one live picture a user.
 /// 3. A picture never changes. Each blob carries a checksum, verified on read: damage is [`Error::Damaged`],
-///    never a wrong picture.
+///    never a wrong picture. A blob that is missing although a profile points at it is damage as well, not
+///    [`Error::NotFound`].
 /// 4. Dropping a returned future at any `.await` breaks none of the above: the write happens wholly or not at all.
-/// 5. Disk full or an I/O error is an error value; reads go on; it heals when space returns.
+///    An implementation therefore works in a task of its own and lets the future only wait for it.
+/// 5. Disk full or an I/O error is an error value; reads go on; it heals when space returns, without being opened
+///    anew by the caller.
+///
+/// What follows for a database with the files elsewhere (rows in PostgreSQL, files in an object store, say): put the
+/// files first, under keys that hold the picture's id; then commit the one transaction that checks, points the profile
+/// at them and notes the old picture for removal; then remove the old files. A stop in between leaves files that no
+/// profile points at; [`Store::examine`] finds them, and `older_than` keeps it from those that are about to be pointed
+/// at. A reader who finds the row but no file looks at the row again before it speaks of damage: the picture may have
+/// been replaced in between. When a commit was sent and no answer came, ask the database whether it took place before
+/// answering. Caches of renditions forget a picture before its removal is acknowledged, on every machine that has one.
+///
+/// Several writes may run at once, for one user, too: they happen one after the other, in any order. Any error may also
+/// be [`Error::Io`] or [`Error::Unavailable`]; methods that read may answer [`Error::Damaged`], methods that add bytes
+/// [`Error::DiskFull`]. `# Errors` below names what a caller acts on beyond that.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// Makes a user with an account and an empty profile.
@@ -217,6 +234,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn delete_user(&self, user: &UserId) -> Result<(), Error>;
 
     /// The users in order of their ids, at most `count`, those behind `after`. Fewer than `count`: there are no more.
+    /// The order is that of the ids' bytes (in SQL: the collation "C"); `after` need not exist. A user who is there
+    /// during a walk from page to page is seen exactly once; one who comes or goes meanwhile, once or not at all.
     ///
     /// # Errors
     ///
@@ -264,14 +283,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] without such a user.
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error>;
 
-    /// A rendition of a live picture.
+    /// A rendition of a live picture: one that a profile points at now. From the acknowledgement of a replacement on,
+    /// the old picture is not found.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] if no user has that picture (any more) or it has no such size.
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error>;
 
-    /// How much there is.
+    /// How much there is: exactly what was acknowledged. Asked for often, so it is counted along and not by looking
+    /// at everything.
     ///
     /// # Errors
     ///
@@ -298,7 +319,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
     async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error>;
 
-    /// Whether writes would be taken just now.
+    /// Whether writes would be taken just now. Asked for every few seconds: cheap, and where something is broken, an
+    /// occasion to heal it, as nobody may write while this says no.
     ///
     /// # Errors
     ///

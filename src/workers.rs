@@ -1,9 +1,11 @@
-//! Where pictures are decoded: processes of this binary, locked in, one picture each.
+//! Where pictures are decoded: processes of this binary, locked in, one picture at a time each.
 //!
 //! Decoders are the largest body of code that reads strangers' bytes, and part of it is C and C++. So a picture is
-//! decoded in a process that can read no file, reach no network, start nothing and see no other user's picture: each
-//! worker does one job and ends. Workers are started ahead of need, so that this costs no latency. A picture that
-//! kills its worker costs its sender one refusal.
+//! decoded in a process that can read no file, reach no network and start nothing. Each is first tried in safe Rust, in a
+//! worker that goes on to the next picture. What takes C or C++ (HEIC, a JPEG that our decoder declines) is given to a
+//! worker that has never seen a picture and will never see another: whoever takes it over finds nobody's picture in it.
+//! Workers are started ahead of need, so that this costs no latency. A picture that kills its worker costs its sender one
+//! refusal.
 //!
 //! Bounded: pictures at once (slots), pictures that wait (tickets), time and memory a picture.
 
@@ -12,16 +14,17 @@ pub mod child;
 mod process;
 mod protocol;
 mod sandbox;
+mod stock;
 mod tally;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -30,8 +33,9 @@ use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::imaging;
 use crate::imaging::Rendered;
-use crate::workers::process::{Outcome, Worker};
+use crate::workers::process::{Deadline, Outcome, Worker};
 use crate::workers::protocol::{Job, Reply, Setup};
+use crate::workers::stock::Stock;
 use crate::workers::tally::{DEATHS_IN_A_ROW, Dying, Tally};
 
 pub use process::{Death, SUBCOMMAND};
@@ -92,14 +96,19 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// The right to keep a worker busy.
+struct Held<'a> {
+    deadline: Deadline,
+    _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+}
+
 struct Shared {
     binary: PathBuf,
     setup: Setup,
     deadline: Duration,
     count: usize,
     queue_max: usize,
-    /// Workers that wait for their job. A mutex, because it is held for a push or a pop only.
-    waiting: Mutex<Vec<Worker>>,
+    stock: Stock,
     slots: Semaphore,
     tickets: Semaphore,
     starting: TaskTracker,
@@ -149,7 +158,7 @@ impl Pool {
             deadline: Duration::from_millis(config.deadline_ms),
             count,
             queue_max: config.queue_max,
-            waiting: Mutex::default(),
+            stock: Stock::default(),
             slots: Semaphore::new(count),
             tickets: Semaphore::new(count.saturating_add(config.queue_max)),
             starting: TaskTracker::new(),
@@ -178,9 +187,10 @@ impl Pool {
     pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
         let tally = &self.shared.tally;
-        let run = self.run(Job::Render { length, crop }, &upload).await;
+        let picture = &self.shared.setup.picture;
+        let run = self.run_render(length, crop, &upload).await;
         let rendered = run.and_then(|outcome| {
-            answer::rendered(outcome, &self.shared.setup.picture).map_err(|reason| {
+            answer::rendered(outcome, picture).map_err(|reason| {
                 let death = Death::Nonsense(reason);
                 tally.count(&death);
                 Error::Died(death)
@@ -239,7 +249,7 @@ impl Pool {
     ///
     /// As [`Pool::render`].
     pub async fn placeholder(&self) -> Result<Vec<Rendition>, Error> {
-        let outcome = self.run(Job::Placeholder, &[]).await?;
+        let outcome = self.run(Job::Placeholder).await?;
         answer::placeholder(outcome, &self.shared.setup.picture)
             .map_err(|reason| Error::Died(Death::Nonsense(reason)))
     }
@@ -250,7 +260,7 @@ impl Pool {
     ///
     /// What happened when it went through.
     pub async fn attempt(&self, forbidden: Forbidden) -> Result<String, String> {
-        match self.run(Job::Attempt(forbidden), &[]).await {
+        match self.run(Job::Attempt(forbidden)).await {
             // SIGSYS: the system-call filter.
             Err(Error::Died(Death::Signal { signal: 31, .. })) => {
                 Ok("the kernel killed the worker (SIGSYS)".to_owned())
@@ -268,29 +278,75 @@ impl Pool {
         }
     }
 
-    /// One job in a worker of its own. A caller that stops waiting drops the worker, which kills it.
-    async fn run(&self, job: Job, upload: &[u8]) -> Result<Outcome, Error> {
+    /// Renders in safe Rust if that can be done, else in a worker that does nothing before or after.
+    async fn run_render(
+        &self,
+        length: u64,
+        crop: Option<Crop>,
+        upload: &[u8],
+    ) -> Result<Outcome, Error> {
+        let held = self.slot().await?;
+        let render = |native| Job::Render {
+            length,
+            crop,
+            native,
+        };
+        let outcome = self.run_in_slot(&held, render(false), upload).await?;
+        match outcome.reply {
+            Reply::NeedsNative => self.run_in_slot(&held, render(true), upload).await,
+            _ => Ok(outcome),
+        }
+    }
+
+    async fn run(&self, job: Job) -> Result<Outcome, Error> {
+        let held = self.slot().await?;
+        self.run_in_slot(&held, job, &[]).await
+    }
+
+    /// Waits for the right to keep a worker busy.
+    async fn slot(&self) -> Result<Held<'_>, Error> {
         let shared = &self.shared;
-        let busy = |_| Error::Busy {
+        let busy = || Error::Busy {
             queue_max: shared.queue_max,
         };
-        let _ticket = shared.tickets.try_acquire().map_err(busy)?;
-        let _slot = shared.slots.acquire().await.map_err(|_| Error::Busy {
-            queue_max: shared.queue_max,
-        })?;
+        let ticket = shared.tickets.try_acquire().map_err(|_| busy())?;
+        let slot = shared.slots.acquire().await.map_err(|_| busy())?;
+        Ok(Held {
+            deadline: Deadline::from_now(shared.deadline),
+            _permits: (ticket, slot),
+        })
+    }
+
+    /// One job. A caller that stops waiting drops the worker, which kills it.
+    async fn run_in_slot(
+        &self,
+        held: &Held<'_>,
+        job: Job,
+        upload: &[u8],
+    ) -> Result<Outcome, Error> {
+        let shared = &self.shared;
         for _ in 0..KILLED_MAX {
-            let worker = match shared.take() {
+            let waiting = if job.is_safe() {
+                shared.stock.any()
+            } else {
+                shared.stock.fresh()
+            };
+            let mut worker = match waiting {
                 Some(worker) => worker,
                 None => shared.start_one().await.map_err(Error::Start)?,
             };
             // The next one warms up while this one works.
             self.replenish();
-            match worker.run(job, upload, shared.deadline).await {
-                Ok(Outcome {
-                    reply: Reply::Refused(refused),
-                    ..
-                }) => return Err(Error::Picture(refused.into())),
-                Ok(outcome) => return Ok(outcome),
+            match worker.run(job, upload, &held.deadline).await {
+                Ok(outcome) => {
+                    if job.is_safe() {
+                        shared.put(worker);
+                    }
+                    return match outcome.reply {
+                        Reply::Refused(refused) => Err(Error::Picture(refused.into())),
+                        _ => Ok(outcome),
+                    };
+                }
                 Err(death) => {
                     shared.tally.count(&death);
                     // The filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT: this is somebody else's.
@@ -304,10 +360,10 @@ impl Pool {
         Err(Error::Killed(KILLED_MAX))
     }
 
-    /// Starts workers in the background until as many wait as there are slots.
+    /// Starts workers in the background until as many fresh ones wait as there are slots.
     fn replenish(&self) {
         let coming = self.shared.starting.len();
-        let there = self.shared.waiting().len();
+        let there = self.shared.stock.fresh_count();
         for _ in there.saturating_add(coming)..self.shared.count {
             let shared = Arc::clone(&self.shared);
             self.shared.starting.spawn(async move {
@@ -340,7 +396,7 @@ impl Pool {
     /// How many workers wait for a job.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.waiting().len()
+        self.shared.stock.count()
     }
 }
 
@@ -349,15 +405,7 @@ impl Shared {
         Worker::start(&self.binary, &self.setup, START_WITHIN).await
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn put(&self, worker: Worker) {
-        self.waiting().push(worker);
-    }
-
-    fn take(&self) -> Option<Worker> {
-        self.waiting().pop()
+        self.stock.put(worker, self.count);
     }
 }

@@ -72,6 +72,8 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
         signal(SignalKind::interrupt())?,
     );
     let hang_up = signal(SignalKind::hangup())?;
+    // Whoever limits the size of files gets errors that say so, not a dead server.
+    let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;

@@ -9,6 +9,7 @@ use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
 use crate::imaging::Decoder;
 use crate::imaging::Error;
+use crate::imaging::Native;
 use crate::imaging::Rendered;
 use crate::imaging::Unencoded;
 use crate::imaging::canvas;
@@ -71,6 +72,21 @@ fn within(config: &config::Picture, size: Size) -> Result<(), Error> {
     Ok(())
 }
 
+/// Why there is no picture, or not yet.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// See [`Error`].
+    Refused(Error),
+    /// Only C or C++ can decode it, and that was not allowed.
+    NeedsNative,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 /// An upload whose header has been read.
 enum Source<'a> {
     Jpeg(&'a [u8], jpeg::Header),
@@ -79,7 +95,7 @@ enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(upload: &'a [u8], config: &config::Picture) -> Result<Self, Error> {
+    fn open(upload: &'a [u8], config: &config::Picture, native: Native) -> Result<Self, Stop> {
         let source = match probe::format(upload)? {
             Format::Jpeg => Self::Jpeg(upload, jpeg::Header::read(upload)?),
             Format::Png => {
@@ -87,6 +103,7 @@ impl<'a> Source<'a> {
                 png::declared_size(upload).map_or(Ok(()), |size| within(config, size))?;
                 Self::Png(Box::new(png::Source::open(upload)?))
             }
+            Format::Heic if native == Native::Forbidden => return Err(Stop::NeedsNative),
             Format::Heic => Self::Heic(heif::Source::open(upload, config.pixels_max)?),
         };
         within(config, source.size())?;
@@ -152,13 +169,14 @@ impl Tools {
         config: &config::Picture,
         upload: &[u8],
         crop: Option<Crop>,
-    ) -> Result<Rendered, Error> {
+        native: Native,
+    ) -> Result<Rendered, Stop> {
         let Finished {
             canvas,
             format,
             decoder,
             applied,
-        } = self.finish(config, upload, crop)?;
+        } = self.finish(config, upload, crop, native)?;
         let size = canvas.size;
         let (renditions, thumbhash) = self.renditions(config, canvas)?;
         Ok(Rendered {
@@ -177,8 +195,9 @@ impl Tools {
         &mut self,
         config: &config::Picture,
         upload: &[u8],
-    ) -> Result<Unencoded, Error> {
-        let Canvas { size, rgb } = self.finish(config, upload, None)?.canvas;
+    ) -> Result<Unencoded, Stop> {
+        let finished = self.finish(config, upload, None, Native::Allowed)?;
+        let Canvas { size, rgb } = finished.canvas;
         Ok(Unencoded {
             width: side(size.width),
             height: side(size.height),
@@ -192,8 +211,9 @@ impl Tools {
         config: &config::Picture,
         upload: &[u8],
         crop: Option<Crop>,
-    ) -> Result<Finished, Error> {
-        let source = Source::open(upload, config)?;
+        native: Native,
+    ) -> Result<Finished, Stop> {
+        let source = Source::open(upload, config, native)?;
         let format = source.format();
         let has_metadata = source.has_metadata();
         let whole = source.view()?;
@@ -206,7 +226,7 @@ impl Tools {
             source: layout.source,
             target: layout.content,
         };
-        let (picture, decoder) = self.decode(source, &request)?;
+        let (picture, decoder) = self.decode(source, &request, native)?;
         let mut applied = Vec::new();
         let mut note = |step, was_done| {
             if was_done {
@@ -258,11 +278,15 @@ impl Tools {
         &mut self,
         source: Source<'_>,
         request: &Request,
-    ) -> Result<(Decoded, Decoder), Error> {
+        native: Native,
+    ) -> Result<(Decoded, Decoder), Stop> {
         match source {
             Source::Jpeg(file, header) => {
                 if let Ok(decoded) = self.scaled.decode(file, &header, request) {
                     return Ok((decoded, Decoder::Scaled));
+                }
+                if native == Native::Forbidden {
+                    return Err(Stop::NeedsNative);
                 }
                 let decoded = self.turbo.decode(file, &header, request)?;
                 Ok((decoded, Decoder::Turbo))

@@ -12,6 +12,7 @@ use std::io;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -22,8 +23,16 @@ use crate::storage::Error;
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// Keeps the lock for as long as it is open.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDir {
+    /// Gives the lock up. Closing the file would not while a process that is just being started has a copy of it.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "cannot unlock the data directory");
+        }
+    }
 }
 
 impl DataDir {
@@ -36,11 +45,7 @@ impl DataDir {
         let unavailable = |attempt: &str, path: &Path, error: io::Error| {
             Error::Unavailable(format!("cannot {attempt} {}: {error}", path.display()))
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| unavailable("make", path, error))?;
+        make(path).map_err(|error| unavailable("make", path, error))?;
         let lock_path = path.join("lock");
         let mut file = OpenOptions::new()
             .create(true)
@@ -65,7 +70,7 @@ impl DataDir {
         sync_directory(path).map_err(|error| unavailable("sync", path, error))?;
         Ok(Self {
             path: path.to_path_buf(),
-            _lock: file,
+            lock: file,
         })
     }
 
@@ -73,6 +78,23 @@ impl DataDir {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a directory and those above it as far as they are missing, durably.
+fn make(path: &Path) -> io::Result<()> {
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|above| !above.as_os_str().is_empty() && !above.exists())
+        .collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for made in missing {
+        // A relative path of one name lies in the working directory.
+        let parent = made
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or_else(|| Path::new(".")))?;
+    }
+    Ok(())
 }
 
 /// Bytes that this process may still write to the disk that a directory is on.
@@ -102,6 +124,45 @@ pub(super) fn unnamed_file(path: &Path) -> io::Result<File> {
         .open(&path)?;
     fs::remove_file(path)?;
     Ok(file)
+}
+
+/// Whether so many bytes can be written to a directory and synced. They are gone afterwards.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn try_write(path: &Path, bytes: usize) -> io::Result<()> {
+    let mut file = unnamed_file(path)?;
+    file.write_all(&vec![0x5A; bytes])?;
+    file.sync_all()
+}
+
+/// Whether a file can grow by so many bytes. Its length is as before then; what is in it is not touched.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn try_growth(path: &Path, bytes: usize) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let length = file.metadata()?.len();
+    let grown = file
+        .write_all_at(&vec![0; bytes], length)
+        .and_then(|()| file.sync_all());
+    file.set_len(length)?;
+    grown
+}
+
+/// Makes the kernel read a file from the disk again, whatever it remembers of it.
+///
+/// # Errors
+///
+/// What the system says.
+pub(super) fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    // What waits to be written is not forgotten. That this fails is known already.
+    drop(file.sync_data());
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
 }
 
 /// Makes new and renamed names in a directory durable.

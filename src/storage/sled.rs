@@ -1,8 +1,8 @@
 //! The [`Store`] on sled 0.34.7, one machine's disk. The only part of the program that knows of sled.
 //!
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
-//! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
-//! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
+//! syncs), `opening`, `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers),
+//! `heal` (what follows an error), `undo` and `neighbours` (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
 //! not notice), `audit` and `mend` (what is wrong nevertheless), `reserve`
 //! (room to open on a full disk).
 //!
@@ -15,29 +15,28 @@ mod change;
 mod chunk;
 mod commit;
 mod engine;
+mod heal;
 mod lookup;
 mod mend;
+mod neighbours;
+mod opening;
 mod real_sync;
 mod reserve;
+mod shared;
 mod transaction;
+mod undo;
 mod witness;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
 
 use async_trait::async_trait;
-use tokio::sync::RwLock;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use crate::config;
 use crate::domain::Timestamp;
 use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
@@ -56,30 +55,20 @@ use crate::storage::WholeUser;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
-use crate::storage::data_dir;
-use crate::storage::data_dir::DataDir;
-use crate::storage::record::SequenceRecord;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::commit::Reading;
 use crate::storage::sled::commit::Request;
-use crate::storage::sled::commit::Shared;
 use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::Lookup as _;
-use crate::storage::sled::engine::SEQUENCE_KEY;
-use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::guarded;
-use crate::storage::sled::engine::io_failed;
-use crate::storage::sled::reserve::Reserve;
-use crate::storage::sled::witness::Witness;
+pub(in crate::storage) use crate::storage::sled::opening::open;
+use crate::storage::sled::shared::Shared;
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
 /// keep two cores busy.
 const READS_AT_ONCE_MAX: usize = 8;
-/// How often a slow opening is reported.
-const OPENING_REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A [`Store`] on sled.
 #[derive(Debug)]
@@ -91,90 +80,17 @@ struct SledStore {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Opens the store in `config.data_dir`, makes it if there is none.
-///
-/// After a crash this replays the log, which takes about a second for each gigabyte written since the last opening,
-/// and says so in the log while it lasts.
-///
-/// # Errors
-///
-/// [`Error::InUse`] if another process has the directory, [`Error::Unavailable`], [`Error::TooNew`],
-/// [`Error::Damaged`], [`Error::Io`].
-pub(super) async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
-    let config = config.clone();
-    let directory = config.data_dir.join("db");
-    let mut opening = tokio::task::spawn_blocking(move || open_blocking(&config));
-    let begin = Instant::now();
-    loop {
-        match tokio::time::timeout(OPENING_REPORT_INTERVAL, &mut opening).await {
-            Ok(Ok(opened)) => {
-                let store: Arc<dyn Store> = Arc::new(opened?);
-                return Ok(store);
-            }
-            Ok(Err(_)) => return Err(Error::Unavailable("opening was interrupted".to_owned())),
-            Err(_) => tracing::info!(
-                seconds = begin.elapsed().as_secs(),
-                bytes = data_dir::size_bytes(&directory),
-                "replaying the log of the store, which was not closed"
-            ),
+impl SledStore {
+    /// A store whose writing thread takes these requests.
+    fn new(shared: Arc<Shared>, requests: mpsc::Sender<Request>, thread: JoinHandle<()>) -> Self {
+        Self {
+            shared,
+            requests: Mutex::new(Some(requests)),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)),
+            thread: Mutex::new(Some(thread)),
         }
     }
-}
 
-fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
-    let data_dir = DataDir::lock(&config.data_dir)?;
-    let witness = Witness::open(data_dir.path())
-        .map_err(|error| io_failed("open the note of the last commit", error))?;
-    let mut reserve = Reserve::find(data_dir.path());
-    let database = data_dir.path().join("db");
-    let engine = commit::open_engine(&database, config.page_cache_bytes, &mut reserve)?;
-    check_witness(&engine, &witness, data_dir.path())?;
-    let shared = Arc::new(Shared {
-        engine: RwLock::new(Some(engine)),
-        cache: RenditionCache::new(config.rendition_cache_bytes),
-        data_dir: config.data_dir.clone(),
-        free_bytes_min: config.free_bytes_min,
-        lacking_bytes: AtomicU64::new(if reserve.is_held() {
-            0
-        } else {
-            reserve.room_bytes()
-        }),
-        page_cache_bytes: config.page_cache_bytes,
-    });
-    let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);
-    let thread = commit::start(Arc::clone(&shared), data_dir, (witness, reserve), receiver)
-        .map_err(|error| io_failed("start the writing thread", error))?;
-    Ok(SledStore {
-        shared,
-        requests: Mutex::new(Some(requests)),
-        reads: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)),
-        thread: Mutex::new(Some(thread)),
-    })
-}
-
-/// Refuses a database that has lost acknowledged commits.
-fn check_witness(engine: &Engine, witness: &Witness, data_dir: &Path) -> Result<(), Error> {
-    let noted = witness
-        .commits()
-        .map_err(|error| io_failed("read the note of the last commit", error))?
-        .unwrap_or(0);
-    let found: Option<SequenceRecord> = engine.record(Table::Meta, What::Record, SEQUENCE_KEY)?;
-    let found = found.unwrap_or_default().commits;
-    if found >= noted {
-        return Ok(());
-    }
-    let file = data_dir.join(witness::FILE_NAME);
-    Err(Error::Damaged {
-        what: What::Record,
-        detail: format!(
-            "the database ends at commit {found}, but {noted} were acknowledged. Restore a backup, \
-             or remove {} to go on without them",
-            file.display()
-        ),
-    })
-}
-
-impl SledStore {
     /// Hands a change to the writing thread and waits until it is durable.
     async fn write(&self, change: Change) -> Result<Done, Error> {
         let (answer, outcome) = oneshot::channel();
@@ -220,15 +136,26 @@ impl SledStore {
         match self.read_once(Arc::clone(&look_up)).await {
             Read::Answer(answer) => answer,
             Read::Broken => {
-                let (answer, healed) = oneshot::channel();
-                self.request(Request::Heal(answer)).await?;
-                healed.await.map_err(|_| closed())?;
+                self.healed().await?;
                 match self.read_once(look_up).await {
                     Read::Answer(answer) => answer,
                     Read::Broken => Err(commit::not_open()),
                 }
             }
         }
+    }
+
+    /// Lets the writing thread open the database anew if that is needed and possible.
+    async fn healed(&self) -> Result<(), Error> {
+        let (answer, healed) = oneshot::channel();
+        self.request(Request::Heal(answer)).await?;
+        healed.await.map_err(|_| closed())
+    }
+
+    /// Whether the database is open and takes writes. It is held only while it is being opened anew.
+    fn is_sound(&self) -> bool {
+        let engine = self.shared.engine.try_read();
+        engine.is_ok_and(|engine| self.shared.is_sound(engine.as_ref()))
     }
 
     async fn read_once<T: Send + 'static>(
@@ -246,7 +173,8 @@ impl SledStore {
                 return Read::Broken;
             };
             let answer = guarded("read from the database", || look_up(engine, &shared.cache));
-            if answer.is_err() && engine.is_broken() {
+            let failed = matches!(answer, Err(Error::Io { .. } | Error::Damaged { .. }));
+            if failed && engine.is_broken() {
                 return Read::Broken;
             }
             Read::Answer(answer)
@@ -411,11 +339,15 @@ impl Store for SledStore {
             return Err(closed());
         }
         self.shared.check_room(1, false)?;
-        // Held for writing only while the database is being opened anew.
-        match self.shared.engine.try_read() {
-            Ok(engine) if engine.is_some() => Ok(()),
-            _ => Err(commit::not_open()),
+        if self.is_sound() {
+            return Ok(());
         }
+        // Perhaps nobody writes, because this says that they should not.
+        self.healed().await?;
+        if self.is_sound() {
+            return Ok(());
+        }
+        Err(commit::not_open())
     }
 
     async fn close(&self) -> Result<(), Error> {

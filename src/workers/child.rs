@@ -1,4 +1,8 @@
-//! The worker's side: lock in, do one job, end. Runs in a process of its own, without threads, log or configuration.
+//! The worker's side: lock in, then work until the server hangs up. Runs in a process of its own, without threads, log or
+//! configuration.
+//!
+//! A picture that C or C++ reads is the first and the last of its worker: it finds no other picture in memory, and none
+//! comes after it.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -39,12 +43,33 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
     let (seccomp, landlock) = sandbox::lock_in();
     protocol::write(out, &Ready { seccomp, landlock })?;
     out.flush()?;
-    // The server hangs up when it does not need this worker: no job, no error.
-    let Ok(job) = protocol::read(input) else {
-        return Ok(());
-    };
+    // The server hangs up when it does not need this worker any more: no job, no error.
+    while let Ok(job) = protocol::read(input) {
+        perform(&mut renderer, job, input, out)?;
+        if !job.is_safe() {
+            break;
+        }
+        give_memory_back();
+    }
+    Ok(())
+}
+
+fn perform(
+    renderer: &mut Renderer,
+    job: Job,
+    input: &mut impl Read,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let (reply, renditions) = match job {
-        Job::Render { length, crop } => render(&mut renderer, input, length, crop)?,
+        Job::Render {
+            length,
+            crop,
+            native,
+        } => {
+            let mut upload = Vec::new();
+            input.take(length).read_to_end(&mut upload)?;
+            render(renderer, &upload, crop, native)
+        }
         Job::Placeholder => match renderer.placeholder() {
             Ok(renditions) => (Reply::Placeholder(announced(&renditions)), renditions),
             Err(error) => (Reply::Refused(Refused::from(&error)), Vec::new()),
@@ -60,14 +85,17 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
 
 fn render(
     renderer: &mut Renderer,
-    input: &mut impl Read,
-    length: u64,
+    upload: &[u8],
     crop: Option<Crop>,
-) -> io::Result<(Reply, Vec<Rendition>)> {
-    let mut upload = Vec::new();
-    input.take(length).read_to_end(&mut upload)?;
-    Ok(match renderer.render(&upload, crop) {
-        Ok(done) => {
+    native: bool,
+) -> (Reply, Vec<Rendition>) {
+    let outcome = if native {
+        renderer.render(upload, crop).map(Some)
+    } else {
+        renderer.render_in_rust(upload, crop)
+    };
+    match outcome {
+        Ok(Some(done)) => {
             let reply = Reply::Rendered {
                 format: done.format,
                 decoder: done.decoder,
@@ -79,8 +107,18 @@ fn render(
             };
             (reply, done.renditions)
         }
+        Ok(None) => (Reply::NeedsNative, Vec::new()),
         Err(error) => (Reply::Refused(Refused::from(&error)), Vec::new()),
-    })
+    }
+}
+
+/// Lets a worker that waits be small, however large its last picture was.
+fn give_memory_back() {
+    #[expect(unsafe_code, reason = "the C library's way to return free memory")]
+    // SAFETY: touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn announced(renditions: &[Rendition]) -> Vec<Announced> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::workers::protocol;
 use crate::workers::protocol::{Announced, Job, Ready, Reply, Setup};
@@ -55,6 +55,26 @@ fn words(last_words: &str) -> String {
     }
 }
 
+/// How long an upload may take, over all workers that it is given to.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    whole: Duration,
+    since: Instant,
+}
+
+impl Deadline {
+    pub(super) fn from_now(whole: Duration) -> Self {
+        Self {
+            whole,
+            since: Instant::now(),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.whole.saturating_sub(self.since.elapsed())
+    }
+}
+
 /// What a worker gave: its reply and the bytes behind it.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -62,12 +82,14 @@ pub(super) struct Outcome {
     pub(super) files: Vec<Vec<u8>>,
 }
 
-/// A worker that is locked in and waits for its one job. Dropped, it is killed.
+/// A worker that is locked in and waits for a job. Dropped, it is killed.
 #[derive(Debug)]
 pub(super) struct Worker {
     child: Child,
     socket: UnixStream,
     pub(super) ready: Ready,
+    /// Jobs that it has been given.
+    pub(super) jobs: usize,
 }
 
 impl Worker {
@@ -103,21 +125,28 @@ impl Worker {
             child,
             socket,
             ready,
+            jobs: 0,
         })
     }
 
-    /// Gives the job and `upload`, and takes the answer. The worker is gone afterwards, whatever happened.
+    /// Whether it has ended while it waited.
+    pub(super) fn is_gone(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Gives the job and `upload`, and takes the answer, within what is left of the deadline.
     ///
     /// # Errors
     ///
-    /// [`Death`] with its cause.
+    /// [`Death`] with its cause. The worker must not be used again.
     pub(super) async fn run(
-        mut self,
+        &mut self,
         job: Job,
         upload: &[u8],
-        deadline: Duration,
+        deadline: &Deadline,
     ) -> Result<Outcome, Death> {
-        let outcome = timeout(deadline, self.converse(job, upload)).await;
+        self.jobs = self.jobs.saturating_add(1);
+        let outcome = timeout(deadline.left(), self.converse(job, upload)).await;
         match outcome {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -125,7 +154,7 @@ impl Worker {
             }
             Ok(Err(_)) => Err(self.autopsy().await),
             Err(_) => Err(Death::Deadline {
-                deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+                deadline_ms: u64::try_from(deadline.whole.as_millis()).unwrap_or(u64::MAX),
             }),
         }
     }
@@ -136,7 +165,7 @@ impl Worker {
         let reply: Reply = protocol::receive(&mut self.socket).await?;
         let announced: &[Announced] = match &reply {
             Reply::Rendered { renditions, .. } | Reply::Placeholder(renditions) => renditions,
-            Reply::Refused(_) | Reply::Attempted(_) => &[],
+            Reply::Refused(_) | Reply::Attempted(_) | Reply::NeedsNative => &[],
         };
         let mut files = Vec::new();
         for Announced { length, .. } in announced {
@@ -148,7 +177,7 @@ impl Worker {
     }
 
     /// The socket broke: the worker is dead or dying. Finds out how.
-    async fn autopsy(mut self) -> Death {
+    async fn autopsy(&mut self) -> Death {
         let mut last_words = Vec::new();
         if let Some(stderr) = self.child.stderr.take() {
             let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);

@@ -35,15 +35,31 @@ pub(super) struct Ready {
     pub(super) landlock: Result<String, String>,
 }
 
-/// Server to worker: the one thing to do.
+/// Server to worker: the next thing to do.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) enum Job {
-    /// Make renditions of the `length` bytes that follow.
-    Render { length: u64, crop: Option<Crop> },
+    /// Make renditions of the `length` bytes that follow. Where `native` allows C and C++ to read them, it is the
+    /// worker's first job and its last.
+    Render {
+        length: u64,
+        crop: Option<Crop>,
+        native: bool,
+    },
     /// Make the picture of users without one.
     Placeholder,
     /// Try something forbidden.
     Attempt(Forbidden),
+}
+
+impl Job {
+    /// Whether no C or C++ reads a stranger's bytes: the worker may have done other jobs, and may do more.
+    pub(super) fn is_safe(self) -> bool {
+        match self {
+            Self::Render { native, .. } => !native,
+            Self::Placeholder => true,
+            Self::Attempt(_) => false,
+        }
+    }
 }
 
 /// What a worker must not be able to do; tried by `pockitd check sandbox`.
@@ -71,6 +87,8 @@ pub(super) enum Reply {
         applied: Vec<Applied>,
         renditions: Vec<Announced>,
     },
+    /// It takes C or C++ to decode this, which was not allowed.
+    NeedsNative,
     Placeholder(Vec<Announced>),
     Refused(Refused),
     /// The forbidden thing was refused with this error, or went through.
@@ -264,6 +282,7 @@ mod tests {
                 width: 3,
                 height: 4,
             }),
+            native: true,
         };
 
         write(&mut wire, &job).unwrap();

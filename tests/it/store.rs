@@ -17,6 +17,7 @@ use pockitd::domain::user::UserId;
 use pockitd::storage::Counts;
 use pockitd::storage::Error;
 use pockitd::storage::Store;
+use pockitd::storage::WholeUser;
 
 use crate::memory_store::MemoryStore;
 
@@ -107,7 +108,7 @@ pub(crate) async fn life_of_a_user(store: &dyn Store) -> Vec<Result<(), Error>> 
     let ada = user("ada");
     let mut outcomes = Vec::new();
     let mut seen = Seen::of(store).await;
-    for step in 0..7 {
+    for step in 0..8 {
         let outcome = match step {
             0 => store
                 .create_user(account("ada"), "Ada".parse().unwrap())
@@ -126,19 +127,33 @@ pub(crate) async fn life_of_a_user(store: &dyn Store) -> Vec<Result<(), Error>> 
                     .map(drop)
             }
             5 => store.remove_picture(&ada, at(3)).await.map(drop),
+            6 => store.put_user(whole_ada(), true).await,
             _ => store.delete_user(&ada).await,
         };
         let now = Seen::of(store).await;
-        // Steps that need a user are refused if the first one failed.
-        assert_eq!(
-            outcome.is_ok(),
-            now != seen,
-            "step {step}: {outcome:?}, {now:?}"
-        );
+        // Steps that need a user are refused if the first one failed. Taking no picture away is no change.
+        let changes = outcome.is_ok() && (step != 5 || seen.has_picture());
+        assert_eq!(changes, now != seen, "step {step}: {outcome:?}, {now:?}");
         seen = now;
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// The user `ada` as another store had her.
+fn whole_ada() -> WholeUser {
+    let (shown, renditions) = usual_picture(5);
+    WholeUser {
+        account: account("ada"),
+        profile: Profile {
+            user_id: user("ada"),
+            name: "Lady".parse().unwrap(),
+            picture: Some(shown),
+            created_at: at(1),
+            updated_at: at(4),
+        },
+        renditions,
+    }
 }
 
 /// All that can be seen of the user `ada`.
@@ -151,9 +166,14 @@ struct Seen {
 }
 
 impl Seen {
+    fn has_picture(&self) -> bool {
+        let profile = self.profile.as_ref();
+        profile.is_some_and(|profile| profile.picture.is_some())
+    }
+
     async fn of(store: &dyn Store) -> Self {
         let mut pictures = Vec::new();
-        for seed in [3, 4] {
+        for seed in [3, 4, 5] {
             let (shown, _) = usual_picture(seed);
             let found = store.rendition(shown.id, 512).await;
             pictures.push(found.ok().map(|found| found.bytes));

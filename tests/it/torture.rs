@@ -1,14 +1,17 @@
-//! What a store must survive: kills, full disks, flipped bytes, races, years of replacements.
+//! What a store must survive: kills, power cuts, full and failing disks, flipped bytes, races, years of replacements.
 //!
 //! Each runs for a few rounds with all other tests, and for as many as it takes to trust it in `scripts/torture`.
 
 mod churn;
 mod damage;
 mod disk;
+mod faults;
 mod full;
 mod kills;
+mod latency;
 mod load;
 mod memory;
+mod power;
 mod race;
 
 use std::hash::{BuildHasher, RandomState};

@@ -92,15 +92,6 @@ impl RenditionCache {
         }
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&self) {
-        for stripe in &self.removals {
-            let mut removals = stripe.lock().unwrap_or_else(PoisonError::into_inner);
-            *removals = removals.wrapping_add(1);
-        }
-        self.entries.clear();
-    }
-
     #[expect(
         clippy::indexing_slicing,
         reason = "a byte modulo STRIPES is below STRIPES"
@@ -149,11 +140,6 @@ mod tests {
 
         let early = cache.ticket(picture);
         cache.remove(picture, &[512]);
-        cache.keep(early, 512, rendition(10));
-        assert_eq!(cache.find(picture, 512), None);
-
-        let early = cache.ticket(picture);
-        cache.clear();
         cache.keep(early, 512, rendition(10));
         assert_eq!(cache.find(picture, 512), None);
     }

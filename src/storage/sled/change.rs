@@ -418,7 +418,7 @@ impl<'v> Writes<'v> {
         // sled reads the old value of each key that is written. Reading them all first leaves only steps that cannot
         // fail, as the transaction then has them at hand.
         for (table, key, _) in &self.staged {
-            self.view.find(*table, key)?;
+            self.view.remember(*table, key)?;
         }
         let wrote = !self.staged.is_empty();
         for (table, key, value) in self.staged {

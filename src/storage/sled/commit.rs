@@ -3,38 +3,33 @@
 //! While a sync runs the next changes gather, so one upload alone waits for one sync, and sixty-four at once wait for
 //! two. The thread owns what it works on: a caller that goes away changes nothing.
 //!
-//! When the disk or the database fails, all of the batch is answered with the error and the database is closed and
-//! opened anew, as sled never recovers from an I/O error by itself. Readers are kept out meanwhile, so nobody sees a
-//! transaction of which only a part was applied, or one that was not durable and is gone again.
+//! When the disk or the database fails, all of the batch is answered with the error and has not happened. What follows
+//! is in `heal`; what readers see meanwhile, in `undo`.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::RwLock;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
 use crate::storage::Error;
-use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
-use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
-use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::neighbours;
+use crate::storage::sled::opening;
 use crate::storage::sled::real_sync;
 use crate::storage::sled::reserve::Reserve;
+use crate::storage::sled::shared::Shared;
 use crate::storage::sled::transaction;
 use crate::storage::sled::transaction::Committed;
 use crate::storage::sled::witness::Witness;
@@ -62,50 +57,6 @@ pub(super) enum Request {
 
 /// A piece of work that reads, and tells its result itself.
 pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
-
-/// What the thread and the readers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// The database; none while it cannot be opened. Readers hold the lock for as long as they read.
-    pub(super) engine: RwLock<Option<Engine>>,
-    pub(super) cache: RenditionCache,
-    pub(super) data_dir: PathBuf,
-    pub(super) free_bytes_min: u64,
-    /// What must be free before anything is written again, in bytes; 0 while the reserve is held.
-    pub(super) lacking_bytes: AtomicU64,
-    pub(super) page_cache_bytes: u64,
-}
-
-impl Shared {
-    /// The database's directory.
-    pub(super) fn database_path(&self) -> PathBuf {
-        self.data_dir.join("db")
-    }
-
-    /// Whether so many bytes may be written. Removals may use up half of what must stay free for uploads.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::DiskFull`], and [`Error::Io`] if the system does not say how much is free.
-    pub(super) fn check_room(&self, bytes: u64, removes: bool) -> Result<(), Error> {
-        let free = self.free_bytes()?;
-        let free_min = if removes {
-            self.free_bytes_min / 2
-        } else {
-            self.free_bytes_min
-        };
-        let free_min = free_min.max(self.lacking_bytes.load(Ordering::Relaxed));
-        if free < free_min.saturating_add(bytes) {
-            return Err(Error::DiskFull { free, free_min });
-        }
-        Ok(())
-    }
-
-    fn free_bytes(&self) -> Result<u64, Error> {
-        let free = data_dir::free_bytes(&self.data_dir);
-        free.map_err(|error| io_failed("find out how much disk space is free", error))
-    }
-}
 
 /// Starts the thread.
 ///
@@ -135,10 +86,11 @@ pub(super) fn start(
         })
 }
 
-struct Committer {
-    shared: Arc<Shared>,
-    witness: Witness,
-    reserve: Reserve,
+/// What the thread works with.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) witness: Witness,
+    pub(super) reserve: Reserve,
 }
 
 type Closed = (oneshot::Sender<Result<(), Error>>, Result<(), Error>);
@@ -157,8 +109,10 @@ impl Committer {
                     next = rest;
                 }
                 Request::Read(reading) => {
+                    let is_sound = self.heal();
                     let engine = self.shared.engine.blocking_read();
-                    if let Some(engine) = engine.as_ref() {
+                    // Never on what is half-way between two states.
+                    if let Some(engine) = engine.as_ref().filter(|_| is_sound) {
                         reading(engine);
                     }
                 }
@@ -178,7 +132,14 @@ impl Committer {
     }
 
     fn write(&mut self, batch: Vec<Waiting>) {
-        self.heal();
+        if !self.heal() {
+            let room = self.shared.check_room(1, false);
+            let error = room.err().unwrap_or_else(not_open);
+            for (_, answer) in batch {
+                answer_with(answer, Err(error.clone()));
+            }
+            return;
+        }
         let admitted = self.admit(batch);
         if admitted.is_empty() {
             return;
@@ -194,8 +155,13 @@ impl Committer {
                 let error = self.full_or(error);
                 let cause: &dyn StdError = &error;
                 let writes = admitted.len();
-                tracing::error!(cause, writes, "a write failed; the store is opened anew");
-                self.reopen();
+                tracing::error!(
+                    cause,
+                    writes,
+                    "a write failed; the store must be opened anew"
+                );
+                self.shared.is_failing.store(true, Ordering::Relaxed);
+                self.heal();
                 for (_, answer) in admitted {
                     answer_with(answer, Err(error.clone()));
                 }
@@ -231,20 +197,16 @@ impl Committer {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
+        for change in changes {
+            neighbours::remember(engine, change);
+        }
         let Committed { outcomes, sequence } = guarded("write to the database", || {
             transaction::commit(engine, changes)
         })?;
         let Some(sequence) = sequence else {
+            self.shared.undo.clear();
             return Ok(outcomes);
         };
-        // Before the answers, and before the flush, which may fail and leave the change in place nevertheless.
-        for (picture, sizes_px) in outcomes
-            .iter()
-            .flatten()
-            .filter_map(|done| done.removed.as_ref())
-        {
-            self.shared.cache.remove(*picture, sizes_px);
-        }
         flush(engine)?;
         if cfg!(target_os = "linux") && real_sync::calls() == syncs_before {
             return Err(Error::Unavailable(
@@ -256,68 +218,22 @@ impl Committer {
             // The write is durable; only a later loss of it might go unnoticed.
             tracing::warn!(%error, "cannot note the last commit");
         }
+        // Readers see it from here on. What they have put into the cache of pictures that are gone goes after that,
+        // and before the answers.
+        self.shared.undo.clear();
+        let removed = outcomes
+            .iter()
+            .flatten()
+            .filter_map(|done| done.removed.as_ref());
+        for (picture, sizes_px) in removed {
+            self.shared.cache.remove(*picture, sizes_px);
+        }
         Ok(outcomes)
-    }
-
-    /// Opens the database anew if it is broken, or could not be opened before.
-    fn heal(&mut self) {
-        let needed = {
-            let engine = self.shared.engine.blocking_read();
-            engine.as_ref().is_none_or(Engine::is_broken)
-        };
-        if needed {
-            self.reopen();
-        }
-    }
-
-    fn reopen(&mut self) {
-        let mut slot = self.shared.engine.blocking_write();
-        if let Some(engine) = slot.take()
-            && !engine.release()
-        {
-            tracing::error!("a thread of the database hangs; the program must be restarted");
-            return;
-        }
-        // What was cached may have been written by the transactions that are gone now.
-        self.shared.cache.clear();
-        let path = self.shared.database_path();
-        match open_engine(&path, self.shared.page_cache_bytes, &mut self.reserve) {
-            Ok(engine) => {
-                tracing::info!("the store is open again");
-                *slot = Some(engine);
-            }
-            Err(error) => {
-                let cause: &dyn StdError = &error;
-                tracing::error!(cause, "the store cannot be opened again");
-            }
-        }
-    }
-
-    /// sled replays its log from the last snapshot on, and takes snapshots only when it opens.
-    fn close(&mut self) -> Result<(), Error> {
-        let mut slot = self.shared.engine.blocking_write();
-        let Some(engine) = slot.take() else {
-            return Ok(());
-        };
-        let flushed = if engine.is_broken() {
-            Ok(())
-        } else {
-            flush(&engine)
-        };
-        if !engine.release() {
-            return Err(Error::Unavailable(
-                "a thread of the database hangs".to_owned(),
-            ));
-        }
-        flushed?;
-        let path = self.shared.database_path();
-        open_engine(&path, self.shared.page_cache_bytes, &mut self.reserve)?.release();
-        data_dir::sync_directory(&path).map_err(|error| io_failed("close the database", error))
     }
 
     /// The error for a write that failed: that the disk is full if it is.
     fn full_or(&self, error: Error) -> Error {
-        if !is_full(&error) {
+        if !opening::is_full(&error) {
             return error;
         }
         Error::DiskFull {
@@ -325,37 +241,6 @@ impl Committer {
             free_min: self.shared.free_bytes_min,
         }
     }
-}
-
-/// Opens the database; on a full disk, with the space that was put by for that.
-///
-/// # Errors
-///
-/// Those of [`Engine::open`].
-pub(super) fn open_engine(
-    path: &Path,
-    page_cache_bytes: u64,
-    reserve: &mut Reserve,
-) -> Result<Engine, Error> {
-    match Engine::open(path, page_cache_bytes) {
-        Err(error) if is_full(&error) && reserve.give_up() => {
-            tracing::warn!("the disk is full; the space put by is used to open the store");
-            let opened = Engine::open(path, page_cache_bytes);
-            reserve.keep_rest();
-            opened
-        }
-        other => other,
-    }
-}
-
-/// Whether an error says that there is no more room on the disk.
-fn is_full(error: &Error) -> bool {
-    let Error::Io { source, .. } = error else {
-        return false;
-    };
-    let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    kind.is_some_and(|kind| full.contains(&kind))
 }
 
 impl fmt::Debug for Request {
@@ -374,9 +259,9 @@ fn answer_with(answer: Answer, outcome: Result<Done, Error>) {
     drop(answer.send(outcome));
 }
 
-/// The error while the database is not there.
+/// The error while the database takes no writes, or is not there.
 pub(super) fn not_open() -> Error {
-    Error::Unavailable("the database could not be opened again after an error".to_owned())
+    Error::Unavailable("the disk has failed and does not take writes yet".to_owned())
 }
 
 /// The changes that wait now, and the first request that is something else.
@@ -401,7 +286,7 @@ fn gather(first: Waiting, requests: &mut Receiver<Request>) -> (Vec<Waiting>, Op
 /// sled's flush waits for its writing threads, and one of its paths notes their I/O error without waking those who
 /// wait. So the flush runs in a thread of its own, and when it takes long and there is such an error, a write (which
 /// then fails at once) makes sled wake it.
-fn flush(engine: &Engine) -> Result<(), Error> {
+pub(super) fn flush(engine: &Engine) -> Result<(), Error> {
     let attempt = "flush the database";
     std::thread::scope(|scope| {
         let (done, outcome) = mpsc::channel();

@@ -30,6 +30,7 @@ use crate::storage::record::CountsRecord;
 use crate::storage::record::Record;
 use crate::storage::record::SchemaRecord;
 use crate::storage::record::SequenceRecord;
+use crate::storage::sled::undo::Undo;
 
 /// Layout of the tables above. A store with a higher number is refused.
 pub(super) const SCHEMA_VERSION: u32 = 1;
@@ -54,7 +55,7 @@ pub(super) const COUNTS_KEY: &[u8] = b"counts";
 pub(super) const SEQUENCE_KEY: &[u8] = b"sequence";
 
 /// Names a table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Table {
     Meta,
     Accounts,
@@ -87,6 +88,8 @@ pub(super) struct Engine {
     pub(super) profiles: ::sled::Tree,
     pub(super) pictures: ::sled::Tree,
     pub(super) chunks: ::sled::Tree,
+    /// What readers are shown instead of what is being changed.
+    pub(super) undo: Arc<Undo>,
 }
 
 impl Engine {
@@ -96,7 +99,11 @@ impl Engine {
     ///
     /// [`Error::TooNew`] for a store of a later program, [`Error::Damaged`] for one that cannot be read,
     /// [`Error::Io`] for anything else.
-    pub(super) fn open(directory: &Path, page_cache_bytes: u64) -> Result<Self, Error> {
+    pub(super) fn open(
+        directory: &Path,
+        page_cache_bytes: u64,
+        undo: &Arc<Undo>,
+    ) -> Result<Self, Error> {
         let attempt = "open the database";
         remove_unfinished_snapshots(directory).map_err(|error| io_failed(attempt, error))?;
         let engine = guarded(attempt, || {
@@ -115,11 +122,14 @@ impl Engine {
                 pictures: tree("pictures")?,
                 chunks: tree("chunks")?,
                 database,
+                undo: Arc::clone(undo),
             })
         })?;
         guarded(attempt, || engine.check_schema())?;
-        // sled syncs its files, but not the directory that names them.
-        data_dir::sync_directory(directory).map_err(|error| io_failed(attempt, error))?;
+        // sled syncs its files, but not the directories that name them.
+        for directory in [Some(directory), directory.parent()].into_iter().flatten() {
+            data_dir::sync_directory(directory).map_err(|error| io_failed(attempt, error))?;
+        }
         Ok(engine)
     }
 
@@ -190,10 +200,13 @@ impl Engine {
 }
 
 impl Lookup for Engine {
+    /// The durable value. See [`undo`](crate::storage::sled::undo) for why the database is asked first.
     fn find(&self, table: Table, key: &[u8]) -> Result<Option<::sled::IVec>, Error> {
-        self.table(table)
-            .get(key)
-            .map_err(|error| failed("read from the database", error))
+        let found = self.table(table).get(key);
+        match self.undo.before(table, key) {
+            Some(before) => Ok(before),
+            None => found.map_err(|error| failed("read from the database", error)),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use crate::storage::sled::engine::Lookup;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::damaged;
 use crate::storage::sled::engine::failed;
+use crate::storage::sled::undo::Before;
 
 /// The account of a user.
 pub(super) fn account(lookup: &impl Lookup, user: &UserId) -> Result<Account, Error> {
@@ -88,12 +89,33 @@ pub(super) fn accounts(
 ) -> Result<Vec<Account>, Error> {
     // No id has a zero byte, so the first possible key behind an id is the id and a zero.
     let from = after.map_or_else(Vec::new, |id| [id.as_str().as_bytes(), &[0]].concat());
-    engine
-        .accounts
-        .range(from..)
-        .take(count)
-        .map(|entry| {
-            let (key, bytes) = entry.map_err(|error| failed("list the accounts", error))?;
+    let entries = loop {
+        // Entries that are not durable are taken out again below, so there must be as many more.
+        let wanted = count.saturating_add(engine.undo.of(Table::Accounts).len());
+        let range = engine.accounts.range(from.as_slice()..).take(wanted);
+        let mut entries: Before = range
+            .map(|entry| {
+                let (key, bytes) = entry.map_err(|error| failed("list the accounts", error))?;
+                Ok((key.to_vec(), Some(bytes)))
+            })
+            .collect::<Result<_, Error>>()?;
+        let is_all = entries.len() < wanted;
+        let last = entries.keys().next_back().cloned();
+        // After the database, as everywhere.
+        let before = engine.undo.of(Table::Accounts).into_iter();
+        entries.extend(
+            before.filter(|(key, _)| *key >= from && (is_all || Some(key) <= last.as_ref())),
+        );
+        entries.retain(|_, bytes| bytes.is_some());
+        // Else a change that has begun in between has taken too many out.
+        if is_all || entries.len() >= count {
+            break entries;
+        }
+    };
+    let entries = entries.into_iter().take(count);
+    entries
+        .filter_map(|(key, bytes)| Some((key, bytes?)))
+        .map(|(key, bytes)| {
             let record: AccountRecord =
                 record::decode(&key, &bytes).map_err(|error| damaged(What::User, &error))?;
             Ok(record.into_account(user_of_key(&key)?))
@@ -143,13 +165,17 @@ pub(super) fn blob_bytes(
         detail: format!("{picture} at {} px: {detail}", blob.size_px),
     };
     let mut bytes = Vec::with_capacity(usize::try_from(blob.length).unwrap_or(0));
-    let prefix = chunk::rendition_prefix(owner, picture, blob.size_px);
-    for entry in engine.chunks.scan_prefix(prefix) {
-        let (_, chunk) = entry.map_err(|error| match failed("read a picture", error) {
-            Error::Damaged { detail, .. } => wrong(detail),
-            other => other,
-        })?;
-        bytes.extend_from_slice(&chunk);
+    for key in chunk::keys(owner, picture, blob) {
+        let chunk = engine
+            .find(Table::Chunks, &key)
+            .map_err(|error| match error {
+                Error::Damaged { detail, .. } => wrong(detail),
+                other => other,
+            })?;
+        match chunk {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => break,
+        }
     }
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if length != blob.length {
@@ -158,7 +184,7 @@ pub(super) fn blob_bytes(
             blob.length
         )));
     }
-    // A chunk that is missing, extra or out of place shows here as well.
+    // A chunk that is missing or out of place shows here as well.
     if xxh3_128(&bytes) != blob.checksum {
         return Err(wrong("bytes do not match their checksum".to_owned()));
     }

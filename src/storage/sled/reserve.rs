@@ -50,6 +50,11 @@ impl Reserve {
         self.held
     }
 
+    /// Whether [`Reserve::give_up`] would make space free.
+    pub(super) fn can_be_given_up(&self) -> bool {
+        self.file().exists()
+    }
+
     /// What must be free for [`Reserve::is_held`], in bytes.
     pub(super) fn room_bytes(&self) -> u64 {
         self.bytes().saturating_mul(ROOM_SHARES)

@@ -23,6 +23,7 @@ use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::encode;
 use crate::storage::sled::engine::failed;
+use crate::storage::sled::undo::Undo;
 
 /// The tables inside a transaction: reads see what was written before in the same one.
 pub(super) struct View<'v> {
@@ -32,6 +33,7 @@ pub(super) struct View<'v> {
     profiles: &'v TransactionalTree,
     pictures: &'v TransactionalTree,
     chunks: &'v TransactionalTree,
+    undo: &'v Undo,
 }
 
 /// What a transaction came to.
@@ -43,12 +45,44 @@ pub(super) struct Committed {
     pub(super) sequence: Option<u64>,
 }
 
-/// Applies the changes, in order. Not durable before the next flush.
+/// Applies the changes, in order. Not durable before the next flush, and not shown to readers while the engine's
+/// [`Undo`] remembers what was before.
 ///
 /// # Errors
 ///
-/// Those of the database. Then some of the changes may be visible until it is opened anew, which takes all back.
+/// Those of the database. Then some of the changes may be in it.
 pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, Error> {
+    in_one(engine, |view| {
+        let outcomes: Vec<_> = changes.iter().map(|change| change.apply(view)).collect();
+        let wrote = |outcome: &Result<Done, Error>| outcome.as_ref().is_ok_and(|done| done.wrote);
+        let sequence = outcomes.iter().any(wrote).then(|| next_sequence(view));
+        Ok(Committed {
+            outcomes,
+            sequence: sequence.transpose()?,
+        })
+    })
+}
+
+/// Writes back what is remembered, if the database holds anything else. Durable after the next flush.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(super) fn put_back(engine: &Engine) -> Result<(), Error> {
+    let before = engine.undo.all();
+    in_one(engine, |view| {
+        for (table, entries) in &before {
+            for (key, value) in entries {
+                if view.find(*table, key)? != *value {
+                    view.set(*table, key.clone(), value.clone())?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn in_one<T>(engine: &Engine, work: impl Fn(&View<'_>) -> Result<T, Error>) -> Result<T, Error> {
     let tables = (
         &engine.meta,
         &engine.accounts,
@@ -57,8 +91,8 @@ pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, 
         &engine.pictures,
         &engine.chunks,
     );
-    // sled asks for a closure that could be run again; it never does.
-    let outcomes = RefCell::new(Vec::new());
+    // sled wants what a transaction answers to be shared; this is how it gets out.
+    let answer = RefCell::new(None);
     let outcome = tables.transaction(|(meta, accounts, emails, profiles, pictures, chunks)| {
         let view = View {
             meta,
@@ -67,28 +101,23 @@ pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, 
             profiles,
             pictures,
             chunks,
+            undo: &engine.undo,
         };
-        let mut outcomes = outcomes.borrow_mut();
-        outcomes.clear();
-        outcomes.extend(changes.iter().map(|change| change.apply(&view)));
-        let wrote = |outcome: &Result<Done, Error>| outcome.as_ref().is_ok_and(|done| done.wrote);
-        let sequence = outcomes.iter().any(wrote).then(|| next_sequence(&view));
-        sequence
-            .transpose()
-            .map_err(ConflictableTransactionError::Abort)
+        let done = work(&view).map_err(ConflictableTransactionError::Abort)?;
+        answer.replace(Some(done));
+        Ok(())
     });
-    match outcome {
-        Ok(sequence) => Ok(Committed {
-            outcomes: outcomes.into_inner(),
-            sequence,
-        }),
-        Err(TransactionError::Abort(error)) => Err(error),
-        Err(TransactionError::Storage(error)) => Err(failed("write to the database", error)),
+    match (outcome, answer.into_inner()) {
+        (Ok(()), Some(answer)) => Ok(answer),
+        (Err(TransactionError::Abort(error)), _) => Err(error),
+        (Err(TransactionError::Storage(error)), _) => Err(failed("write to the database", error)),
+        (Ok(()), None) => Err(Error::Unavailable("a transaction was not run".to_owned())),
     }
 }
 
 fn next_sequence(view: &View<'_>) -> Result<u64, Error> {
     let found: Option<SequenceRecord> = view.record(Table::Meta, What::Record, SEQUENCE_KEY)?;
+    view.remember(Table::Meta, SEQUENCE_KEY)?;
     let commits = found.unwrap_or_default().commits.saturating_add(1);
     let bytes = encode(SEQUENCE_KEY, &SequenceRecord { commits })?;
     view.set(Table::Meta, SEQUENCE_KEY.to_vec(), Some(bytes.into()))?;
@@ -96,6 +125,18 @@ fn next_sequence(view: &View<'_>) -> Result<u64, Error> {
 }
 
 impl View<'_> {
+    /// To be called for every key before it is written: readers are shown what it was. Reads the old value, so that
+    /// nothing is left to fail when it is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub(super) fn remember(&self, table: Table, key: &[u8]) -> Result<(), Error> {
+        let value = self.find(table, key)?;
+        self.undo.remember(table, key, value);
+        Ok(())
+    }
+
     /// Writes a value, or removes the key.
     ///
     /// # Errors

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::{random, rounds};
 use crate::support::process::Process;
-use crate::support::{Request, Server, Setup, User, fixture};
+use crate::support::{Form, PICTURE, Request, Server, Setup, User, fixture};
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
@@ -21,12 +21,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Turns one bit of a byte of the database's files that is not zero; says which.
+/// Turns one bit of a byte of the store's files, mostly one that is not zero; says which.
 fn flip(data_dir: &Path) -> String {
-    let files: Vec<_> = fs::read_dir(data_dir.join("db"))
-        .unwrap()
+    let files: Vec<_> = [data_dir.to_owned(), data_dir.join("db")]
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file() && super::length(path) > 0)
+        // Nothing is ever read from the space that is put by.
+        .filter(|path| path.is_file() && !path.ends_with("reserve") && super::length(path) > 0)
         .collect();
     let sizes: Vec<u64> = files.iter().map(|file| super::length(file)).collect();
     // Every other time in the log, which is far larger than the rest.
@@ -70,7 +72,7 @@ fn flipped_byte_is_an_error_or_harmless_and_never_a_wrong_picture() {
     server.stop();
     let closed = tempfile::tempdir().unwrap();
     copy(&server.home().data_dir(), closed.path());
-    let (mut refused, mut errors, mut harmless) = (0, 0, 0);
+    let (mut refused, mut errors, mut harmless, mut uploads) = (0, 0, 0, 0);
     for round in 0..rounds(12, 1_000) {
         let home = Setup::new().home();
         let source = if round % 2 == 0 { &crashed } else { &closed };
@@ -112,10 +114,23 @@ fn flipped_byte_is_an_error_or_harmless_and_never_a_wrong_picture() {
                 }
             }
         }
+        // Whoever writes beside what is damaged has a right to an answer as well.
+        let (user, ..) = &expected[usize::try_from(random(12)).unwrap()];
+        let form = Form::image(&fixture("rgb.png"));
+        let upload = Request::post(PICTURE).bearer(&user.access).form(&form);
+        let reply = upload.try_send_to_a_failing_server(address).unwrap();
+        assert!(
+            reply.status == 200 || reply.status >= 500,
+            "{place}: {}",
+            reply.text()
+        );
+        uploads += u32::from(reply.status == 200);
         Request::get("/healthz").send(address).expect(200);
         harmless += u32::from(errors == before);
         process.signal(rustix::process::Signal::TERM);
         process.wait(Duration::from_secs(30));
     }
-    println!("flipped bytes: {refused} stores refused, {errors} errors, {harmless} harmless");
+    println!(
+        "flipped bytes: {refused} stores refused, {errors} errors, {harmless} harmless, {uploads} uploads taken"
+    );
 }

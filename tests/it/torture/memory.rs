@@ -1,19 +1,22 @@
 //! A store of 100,000 users: how much memory reading takes, and how long opening after a crash.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use pockitd::config;
 use pockitd::storage;
 
 use super::{disk_bytes, is_long, memory_bytes, random, rounds};
-use crate::store::{account, at, picture, user};
+use crate::store::{account, picture, user};
+use crate::support::{Request, Setup};
 
 /// Limit of the resident memory, in bytes.
 const RESIDENT_BYTES_MAX: u64 = 300 * 1_000_000;
-/// Set for the process that only reads.
-const READER: &str = "POCKITD_TORTURE_READER";
+/// Limit of an opening after a stop in order.
+const START_MAX: Duration = Duration::from_secs(1);
+/// Requests for random pictures.
+const READS: u64 = 40_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn resident_memory_stays_bounded_with_100_000_users() {
@@ -24,10 +27,6 @@ async fn resident_memory_stays_bounded_with_100_000_users() {
         return;
     }
     let users = rounds(1_000, 100_000);
-    if let Some(data_dir) = std::env::var_os(READER) {
-        read(std::path::Path::new(&data_dir), users).await;
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path().join("data"));
     let store = storage::open(&config).await.unwrap();
@@ -53,12 +52,10 @@ async fn resident_memory_stays_bounded_with_100_000_users() {
     );
     // Not closed: as after a crash.
     drop(store);
-    let reader = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("torture::memory::resident_memory_stays_bounded_with_100_000_users")
-        .env(READER, &config.data_dir)
-        .status();
-    assert!(reader.unwrap().success());
+    open(&config.data_dir).await;
+    tokio::task::spawn_blocking(move || serve(&config.data_dir, users))
+        .await
+        .unwrap();
 }
 
 fn config(data_dir: std::path::PathBuf) -> config::Storage {
@@ -69,48 +66,51 @@ fn config(data_dir: std::path::PathBuf) -> config::Storage {
     }
 }
 
-async fn read(data_dir: &std::path::Path, users: u64) {
+async fn open(data_dir: &std::path::Path) {
     for how in ["after a crash", "after a stop in order"] {
         let begin = Instant::now();
         let store = storage::open(&config(data_dir.to_owned())).await.unwrap();
-        println!("memory: opened {how} in {:?}", begin.elapsed());
+        let opened = begin.elapsed();
+        println!("memory: opened {how} in {opened:?}");
         store.close().await.unwrap();
+        assert!(how == "after a crash" || opened < START_MAX, "{opened:?}");
     }
-    let store = storage::open(&config(data_dir.to_owned())).await.unwrap();
+}
+
+/// What the server itself takes, under requests for random pictures and under an audit.
+fn serve(data_dir: &std::path::Path, users: u64) {
+    let mut server = Setup::new()
+        .set(
+            "storage.data_dir",
+            &format!("{:?}", data_dir.display().to_string()),
+        )
+        .set("storage.free_bytes_min", "0")
+        .start();
+    let process = server.process_id().to_string();
+    let address = server.address();
     let begin = Instant::now();
-    let readers = (0..8).map(|_| {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move {
-            for _ in 0..10_000 {
-                let number = random(users);
-                let (shown, _) = picture(number, &[(512, 0)]);
-                let found = store.rendition(shown.id, 512).await.unwrap();
-                assert_eq!(found.bytes.len(), 48_000);
-            }
-        })
-    });
-    for reader in join_all(readers).await {
-        reader.unwrap();
-    }
-    let resident = memory_bytes("self", "VmRSS");
-    println!(
-        "memory: 80,000 random reads in {:?}, resident {resident} bytes, at most {}",
-        begin.elapsed(),
-        memory_bytes("self", "VmHWM")
-    );
-    assert!(resident < RESIDENT_BYTES_MAX, "{resident}");
-    let before = memory_bytes("self", "VmRSS");
-    let mut place = None;
-    loop {
-        let examined = store.examine(place.as_ref(), at(0)).await.unwrap();
-        assert_eq!(examined.findings, []);
-        place = examined.next;
-        if place.is_none() {
-            break;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..READS / 8 {
+                    let (shown, _) = picture(random(users), &[(512, 0)]);
+                    let file = format!("/media/profile_pictures/{}/512.jpg", shown.id);
+                    let reply = Request::get(&file).send(address).expect(200);
+                    assert_eq!(reply.body.len(), 48_000);
+                }
+            });
         }
-    }
-    let after = memory_bytes("self", "VmRSS");
-    println!("memory: an audit took it from {before} to {after} bytes");
+    });
+    let resident = memory_bytes(&process, "VmRSS");
+    println!(
+        "memory: {READS} random reads in {:?}, the server has {resident} bytes resident, at most {}",
+        begin.elapsed(),
+        memory_bytes(&process, "VmHWM")
+    );
+    server.home().run(&["check", "store"]).expect(0);
+    let after = memory_bytes(&process, "VmRSS");
+    println!("memory: after `check store` {after} bytes");
+    assert!(resident < RESIDENT_BYTES_MAX, "{resident}");
     assert!(after < RESIDENT_BYTES_MAX, "{after}");
-    store.close().await.unwrap();
+    server.stop();
 }
