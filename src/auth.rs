@@ -1,11 +1,20 @@
-//! Passwords, tokens and the key that signs them. The only user of the operating system's randomness.
+//! Passwords, tokens, the key that signs ours, and the keys of other issuers, which `auth/fetch` may fetch from them.
+//! The only user of the operating system's randomness.
 //!
 //! Knows nothing of HTTP: what a refusal looks like to a client is decided in `http`.
 
+pub mod claims;
+mod fetch;
 mod foreign;
+mod json;
+mod jwks;
+mod jws;
+pub mod keyring;
 pub mod keys;
 pub mod password;
+mod remote;
 pub mod token;
+pub mod verify;
 
 /// The system's random number generator failed. There is no safe way to go on.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

@@ -180,7 +180,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let verbose = cli.common.verbose;
     let errand = |config| Errand { config, verbose };
     match cli.command {
-        Command::Serve(arguments) => serve::run(config(arguments.texts())?),
+        Command::Serve(arguments) => {
+            let texts = arguments.texts();
+            serve::run(config(texts.clone())?, &|| load(&cli.common, texts.clone()))
+        }
         Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),

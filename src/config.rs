@@ -5,6 +5,7 @@
 
 mod auth;
 mod http;
+mod issuer;
 mod load;
 mod metrics;
 mod picture;
@@ -17,6 +18,9 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, SECRET_BYTES_MIN, Secret};
 pub use http::{Cors, Http};
+pub use issuer::{
+    Algorithm, HmacAlgorithm, Issuer, Key, PublicAlgorithm, is_fetchable, is_loopback,
+};
 pub use load::{Error, Sources, load};
 pub use metrics::Metrics;
 pub use picture::{HevcDecoder, Picture};

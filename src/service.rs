@@ -19,9 +19,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth;
+use crate::auth::keyring;
 use crate::auth::keys;
 use crate::auth::password;
 use crate::auth::token;
+use crate::config;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
@@ -97,6 +99,8 @@ pub enum Error {
 pub enum StartError {
     #[error("cannot find the key that signs tokens")]
     Key(#[from] keys::Error),
+    #[error("cannot use the keys that prove tokens")]
+    Keyring(#[from] keyring::Error),
     #[error("cannot set up password hashing")]
     Password(#[from] password::Error),
     #[error("cannot use the data directory")]
@@ -180,6 +184,7 @@ impl App {
         if !had_key && key_file.exists() && store.counts().await?.users > 0 {
             tracing::warn!(file = %key_file.display(), "the signing key was gone: tokens made before are void now");
         }
+        admin.keys.add_issuers(&config.auth).await?;
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
         Ok(Self {
@@ -202,6 +207,22 @@ impl App {
     /// [`Error::Random`] without randomness.
     pub fn request_id(&self) -> Result<String, Error> {
         Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
+    }
+
+    /// Reads all keys anew, as this configuration says. Nothing else of it is used. Until then, and if that fails, the
+    /// keys before hold.
+    ///
+    /// # Errors
+    ///
+    /// What keeps the keys from being used.
+    pub async fn reload_keys(&self, auth: &config::Auth) -> Result<(), StartError> {
+        let data_dir = &self.config.storage.data_dir;
+        Ok(self.admin.keys.reload(auth, data_dir).await?)
+    }
+
+    /// Fetches the keys of issuers elsewhere when it is time. Never ends.
+    pub async fn keep_keys(&self) {
+        self.admin.keys.keep().await;
     }
 
     fn now(&self) -> Timestamp {

@@ -1,21 +1,23 @@
-//! Tokens: JSON Web Tokens (RFC 7519) with the claims of djangorestframework-simplejwt, signed with HS256.
+//! Our own tokens: JSON Web Tokens (RFC 7519) with the claims of djangorestframework-simplejwt, signed with HS256.
 //!
 //! Strict by construction (RFC 8725, OWASP ASVS 5.0 V9): one algorithm, `exp` required, `nbf` and `iat` judged,
-//! unknown `crit` refused, one kind of token cannot stand in for another. The clock is the caller's.
+//! `crit` refused, one kind of token cannot stand in for another. The clock is the caller's.
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
 
 use crate::auth::NoRandomness;
+use crate::auth::claims::Caller;
+use crate::auth::claims::Rules;
+use crate::auth::claims::TokenType;
+use crate::auth::jws::Jws;
 use crate::auth::random;
+use crate::auth::verify::Unusable;
+use crate::auth::verify::VerifyingKey;
+use crate::config::HmacAlgorithm;
 use crate::config::Secret;
 use crate::domain::Timestamp;
 use crate::domain::user::UserId;
-
-/// Longest token that is looked at, in bytes. Ours have about 250; large issuers' stay below 4,096.
-pub const TOKEN_BYTES_MAX: usize = 8_192;
 
 /// What a token is good for. Source: simplejwt's claim `token_type`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +53,8 @@ pub enum Rejected {
     WrongType,
     #[error("Token contained no recognizable user identification")]
     NoUser,
+    #[error("Token lacks a required scope")]
+    Scope,
 }
 
 /// Why a token was not made.
@@ -73,48 +77,33 @@ struct Written<'a> {
     user_id: &'a UserId,
 }
 
-/// The claims that are read. A duplicate or a number of the wrong kind fails to parse: RFC 8725 §3.10.
-#[derive(Debug, Deserialize)]
-struct Read {
-    token_type: Option<Value>,
-    exp: Option<i64>,
-    nbf: Option<i64>,
-    iat: Option<i64>,
-    aud: Option<Value>,
-    user_id: Option<Value>,
-}
-
 /// Signs and verifies with one secret.
-#[derive(Clone)]
+#[derive(Debug)]
 pub struct Tokens {
     signing: EncodingKey,
-    verifying: DecodingKey,
-    validation: Validation,
-    leeway_s: i64,
-}
-
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Tokens").finish_non_exhaustive()
-    }
+    verifying: VerifyingKey,
+    access: Rules,
+    refresh: Rules,
 }
 
 impl Tokens {
     /// Signs with `secret`; forgives `leeway_s` seconds of clock difference.
-    #[must_use]
-    pub fn new(secret: &Secret, leeway_s: u64) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // The library judges only the signature and the algorithm: it reads the system's clock, its leeway is a
-        // minute, and it looks at neither `nbf` nor `crit` by default. The claims are judged in `judge`.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        Self {
-            signing: EncodingKey::from_secret(secret.expose().as_bytes()),
-            verifying: DecodingKey::from_secret(secret.expose().as_bytes()),
-            validation,
-            leeway_s: i64::try_from(leeway_s).unwrap_or(0),
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`] for a secret that is too short.
+    pub fn new(secret: &Secret, leeway_s: u64) -> Result<Self, Unusable> {
+        let secret = secret.expose().as_bytes();
+        let access = Rules::local(leeway_s);
+        Ok(Self {
+            signing: EncodingKey::from_secret(secret),
+            verifying: VerifyingKey::secret(None, secret, &[HmacAlgorithm::Hs256])?,
+            refresh: Rules {
+                token_type: TokenType::Exactly(Kind::Refresh.as_str().to_owned()),
+                ..access.clone()
+            },
+            access,
+        })
     }
 
     /// A token for `user` that holds for `ttl_s` seconds from `now`.
@@ -147,62 +136,45 @@ impl Tokens {
     ///
     /// See [`Rejected`]. A wrong signature is found before anything that the token says is believed.
     pub fn verify(&self, token: &str, kind: Kind, now: Timestamp) -> Result<UserId, Rejected> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(Rejected::Invalid);
-        }
-        let decoded = jsonwebtoken::decode::<Read>(token, &self.verifying, &self.validation);
-        let decoded = decoded.map_err(|error| match error.kind() {
-            ErrorKind::ExpiredSignature => Rejected::Expired,
-            _ => Rejected::Invalid,
-        })?;
-        // `crit` lists extensions that must be understood (RFC 7515 §4.1.11); we know none.
-        if decoded.header.crit.is_some() {
-            return Err(Rejected::Invalid);
-        }
-        self.judge(&decoded.claims, kind, now)
+        let token = Jws::parse(token).ok_or(Rejected::Invalid)?;
+        let judged = self.judge(&token, kind, now);
+        judged
+            .unwrap_or(Err(Rejected::Invalid))
+            .map(|caller| caller.user)
     }
 
-    fn judge(&self, claims: &Read, kind: Kind, now: Timestamp) -> Result<UserId, Rejected> {
-        let now = now.as_seconds();
-        let expires = claims.exp.ok_or(Rejected::Invalid)?;
-        if expires.saturating_add(self.leeway_s) <= now {
-            return Err(Rejected::Expired);
+    /// Whom a token speaks for; none if it was signed by someone else.
+    pub(super) fn judge(
+        &self,
+        token: &Jws<'_>,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Option<Result<Caller, Rejected>> {
+        if !self.verifying.has_signed(token) {
+            return None;
         }
-        let latest_start = now.saturating_add(self.leeway_s);
-        let early = |start: Option<i64>| start.is_some_and(|start| start > latest_start);
-        // No audience is configured, so a token that names one is meant for someone else: RFC 7519 §4.1.3.
-        if early(claims.nbf) || early(claims.iat) || claims.aud.is_some() {
-            return Err(Rejected::Invalid);
-        }
-        match &claims.token_type {
-            None => return Err(Rejected::NoType),
-            Some(found) if found.as_str() != Some(kind.as_str()) => {
-                return Err(Rejected::WrongType);
-            }
-            Some(_) => {}
-        }
-        // simplejwt wrote integers before 5.5.1 and writes strings since.
-        let id = match &claims.user_id {
-            Some(Value::String(id)) => id.clone(),
-            Some(Value::Number(id)) if id.is_i64() || id.is_u64() => id.to_string(),
-            _ => return Err(Rejected::NoUser),
+        let rules = match kind {
+            Kind::Access => &self.access,
+            Kind::Refresh => &self.refresh,
         };
-        UserId::try_from(id).map_err(|_| Rejected::NoUser)
+        let claims = token.claims().ok_or(Rejected::Invalid);
+        Some(claims.and_then(|claims| rules.judge(&claims, now)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::auth::jws::TOKEN_BYTES_MAX;
 
     const SECRET: &str = "a secret of at least thirty-two bytes";
     const NOW: Timestamp = Timestamp::from_micros(1_000_000_000_500_000);
     const NOW_S: i64 = 1_000_000_000;
 
     fn tokens(leeway_s: u64) -> Tokens {
-        Tokens::new(&Secret::from(SECRET.to_owned()), leeway_s)
+        Tokens::new(&Secret::from(SECRET.to_owned()), leeway_s).unwrap()
     }
 
     fn good() -> Value {
@@ -269,7 +241,7 @@ mod tests {
             json!([1]),
             json!({}),
             json!("a\u{0}"),
-            json!("x".repeat(129)),
+            json!("x".repeat(162)),
         ] {
             assert_eq!(
                 judged(&json!({ "user_id": user })),
@@ -348,7 +320,8 @@ mod tests {
         let other = Tokens::new(
             &Secret::from("another secret of thirty-two bytes or more".to_owned()),
             0,
-        );
+        )
+        .unwrap();
         let token = other
             .issue(&"ada".parse().unwrap(), Kind::Access, NOW, 60)
             .unwrap();

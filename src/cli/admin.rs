@@ -117,7 +117,10 @@ fn show(event: Event, json: bool) -> Result<(), Failure> {
             user_id,
             email,
             created_at,
-        } => format!("{user_id}\t{email}\t{created_at}"),
+        } => {
+            let email = email.as_ref().map_or("-", Email::as_str);
+            format!("{user_id}\t{email}\t{created_at}")
+        }
         Event::Token { token } => token,
         _ => return Ok(()),
     };

@@ -12,12 +12,17 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Failure;
 use crate::cli::memory;
 use crate::cli::print_line;
+use crate::config;
 use crate::config::Config;
 use crate::http::admin;
 use crate::http::metrics;
 use crate::http::opening;
 use crate::http::server;
 use crate::service::App;
+use crate::service::chain;
+
+/// Reads the configuration anew.
+type Read<'a> = dyn Fn() -> Result<Config, config::Error> + 'a;
 
 /// Pause between two rounds of housekeeping.
 const TIDY_EVERY: Duration = Duration::from_mins(1);
@@ -49,15 +54,16 @@ impl Arguments {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub(super) fn run(config: Config) -> Result<(), Failure> {
+/// `read` reads the configuration anew.
+pub(super) fn run(config: Config, read: &Read<'_>) -> Result<(), Failure> {
     memory::give_back_early();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
-        .block_on(serve(config))
+        .block_on(serve(config, read))
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
     let data_dir = std::path::absolute(&config.storage.data_dir)?;
     let address = config.http.listen;
     // Before the store is opened: a stop during a long recovery is a stop, too.
@@ -93,9 +99,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     let tidied = tidy(&app, &stopping);
     let collected = collect(&app, &stopping);
-    let told = hung_up(hang_up, &stopping);
+    let told = hung_up(hang_up, &app, read, &stopping);
     let counted = measured(for_metrics, &app, &stopping);
-    tokio::join!(waited, served, asked, tidied, collected, told, counted);
+    let kept = keep_keys(&app, &stopping);
+    tokio::join!(
+        waited, served, asked, tidied, collected, told, counted, kept
+    );
     app.close().await?;
     tracing::info!("stopped");
     Ok(())
@@ -129,15 +138,42 @@ async fn measured(listener: Option<TcpListener>, app: &Arc<App>, stopping: &Canc
     }
 }
 
-/// A terminal that is closed, or an operator who expects a reload: neither is a reason to end.
-async fn hung_up(mut hang_up: Signal, stopping: &CancellationToken) {
+/// A terminal that is closed is no reason to end; an operator gets a reload.
+async fn hung_up(mut hang_up: Signal, app: &App, read: &Read<'_>, stopping: &CancellationToken) {
     loop {
         tokio::select! {
-            _ = hang_up.recv() => {
-                tracing::info!("SIGHUP changes nothing: the configuration is read at the start");
-            }
+            _ = hang_up.recv() => {}
             () = stopping.cancelled() => return,
         }
+        tokio::select! {
+            () = reload_keys(app, read) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Reads the keys that prove tokens anew. What cannot be used changes nothing.
+async fn reload_keys(app: &App, read: &Read<'_>) {
+    let reloaded = match read() {
+        Ok(config) => app
+            .reload_keys(&config.auth)
+            .await
+            .map_err(|error| chain(&error)),
+        Err(error) => Err(chain(&error)),
+    };
+    match reloaded {
+        Ok(()) => tracing::info!(
+            "SIGHUP: the keys are read anew; the rest of the configuration at the next start"
+        ),
+        Err(cause) => tracing::error!(cause, "SIGHUP: the keys before hold"),
+    }
+}
+
+/// Fetches the keys of issuers until the end.
+async fn keep_keys(app: &App, stopping: &CancellationToken) {
+    tokio::select! {
+        () = app.keep_keys() => {}
+        () = stopping.cancelled() => {}
     }
 }
 

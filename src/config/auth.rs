@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::issuer;
+use crate::config::issuer::Issuer;
 use crate::config::validate::{Problem, push};
 
 /// Shortest HS256 secret, in bytes: as long as the hash. Source: RFC 7518 §3.2.
@@ -35,6 +37,16 @@ pub struct Auth {
     pub hashes_at_once_max: usize,
     /// Passwords that may wait for that; more are answered with 503.
     pub hashes_waiting_max: usize,
+    /// How often the JWKS of an issuer is fetched, in seconds. Until it is there again, the last one holds.
+    pub jwks_refresh_s: u64,
+    /// Least time between two fetches because of a token whose key is unknown, in seconds, unless the first found it.
+    pub jwks_unknown_key_s: u64,
+    /// Time to fetch one document, in milliseconds.
+    pub jwks_timeout_ms: u64,
+    /// Largest document that is fetched or read, in bytes.
+    pub jwks_bytes_max: usize,
+    /// `[[auth.issuers]]`: whose tokens are accepted besides our own. In the file only: the environment has no tables.
+    pub issuers: Vec<Issuer>,
 }
 
 impl Default for Auth {
@@ -50,6 +62,11 @@ impl Default for Auth {
             argon2_passes: 2,
             hashes_at_once_max: 2,
             hashes_waiting_max: 32,
+            jwks_refresh_s: 300,
+            jwks_unknown_key_s: 60,
+            jwks_timeout_ms: 5_000,
+            jwks_bytes_max: 262_144,
+            issuers: Vec::new(),
         }
     }
 }
@@ -105,6 +122,23 @@ impl Auth {
                 "is 0, must be at least 1".to_owned(),
             );
         }
+        for (key, value, limit) in [
+            ("auth.jwks_refresh_s", self.jwks_refresh_s, 86_400),
+            ("auth.jwks_unknown_key_s", self.jwks_unknown_key_s, 86_400),
+            ("auth.jwks_timeout_ms", self.jwks_timeout_ms, 60_000),
+        ] {
+            if value == 0 || value > limit {
+                push(found, key, format!("is {value}, must be 1 to {limit}"));
+            }
+        }
+        if !(1_024..=16_777_216).contains(&self.jwks_bytes_max) {
+            push(
+                found,
+                "auth.jwks_bytes_max",
+                format!("is {}, must be 1024 to 16777216", self.jwks_bytes_max),
+            );
+        }
+        issuer::problems(&self.issuers, found);
     }
 }
 

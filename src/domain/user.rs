@@ -8,8 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::picture::Picture;
 
-/// Longest accepted user id, in Unicode scalar values. Source: product specification, "opaque issuer ids".
-pub const USER_ID_CHARS_MAX: usize = 128;
+/// Longest name that an issuer may call a user by, in Unicode scalar values. Source: product specification, "opaque
+/// issuer ids".
+pub const SUBJECT_CHARS_MAX: usize = 128;
+/// Longest accepted user id, in Unicode scalar values: the longest of an issuer behind the longest prefix that keeps
+/// the users of issuers apart.
+pub const USER_ID_CHARS_MAX: usize = SUBJECT_CHARS_MAX + 33;
 /// Longest accepted e-mail address, in bytes. Source: RFC 5321 §4.5.3.1.3, less the angle brackets.
 pub const EMAIL_BYTES_MAX: usize = 254;
 /// Longest accepted display name, in Unicode scalar values. Source: product specification, "profile".
@@ -169,6 +173,21 @@ impl DisplayName {
         let local = email.as_str().split('@').next().unwrap_or_default();
         Self(local.chars().take(NAME_CHARS_MAX).collect())
     }
+
+    /// The name in a text from elsewhere, without what a name may not have and cut to fit; none if nothing is left.
+    #[must_use]
+    pub fn fitted(text: &str) -> Option<Self> {
+        let allowed = |c: &char| !is_forbidden(*c) && !matches!(c, '<' | '>');
+        let kept: String = text.chars().filter(allowed).collect();
+        let cut: String = kept.trim().chars().take(NAME_CHARS_MAX).collect();
+        cut.parse().ok()
+    }
+
+    /// The name of users of whom nothing else is known.
+    #[must_use]
+    pub fn of_nobody_known() -> Self {
+        Self("User".to_owned())
+    }
 }
 
 impl FromStr for DisplayName {
@@ -203,8 +222,8 @@ impl From<DisplayName> for String {
 pub struct Account {
     /// Whose account.
     pub user_id: UserId,
-    /// Log-in name, unique without regard to case.
-    pub email: Email,
+    /// Log-in name, unique without regard to case; none for users of an issuer elsewhere, who never log in here.
+    pub email: Option<Email>,
     /// The password's hash in PHC string format, or none if the user cannot log in here.
     pub password_hash: Option<String>,
     /// When the account was made.
@@ -238,15 +257,16 @@ fn bounded(text: &str, chars_max: usize) -> Result<(), Invalid> {
             actual: chars,
         });
     }
-    // Line and paragraph separators, and the bidirectional overrides, are not control characters, but they let a name
-    // rewrite the text around it (Trojan Source, CVE-2021-42574).
-    if text
-        .chars()
-        .any(|c| c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'))
-    {
+    if text.chars().any(is_forbidden) {
         return Err(Invalid::Control);
     }
     Ok(())
+}
+
+/// Line and paragraph separators, and the bidirectional overrides, are not control characters, but they let a name
+/// rewrite the text around it (Trojan Source, CVE-2021-42574).
+fn is_forbidden(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -276,10 +296,10 @@ mod tests {
         assert_eq!("".parse::<UserId>(), Err(Invalid::Blank));
         assert_eq!("a\0".parse::<UserId>(), Err(Invalid::Control));
         assert_eq!(
-            "x".repeat(129).parse::<UserId>(),
+            "x".repeat(162).parse::<UserId>(),
             Err(Invalid::TooLong {
-                limit: 128,
-                actual: 129
+                limit: 161,
+                actual: 162
             })
         );
     }
@@ -329,6 +349,19 @@ mod tests {
                 actual: 51
             })
         );
+    }
+
+    #[test]
+    fn name_from_elsewhere_is_made_to_fit() {
+        let fitted = |text: &str| DisplayName::fitted(text).map(String::from);
+
+        assert_eq!(fitted("  Ada\tLovelace "), Some("AdaLovelace".to_owned()));
+        assert_eq!(fitted("<b>Ada\u{202E}</b>"), Some("bAda/b".to_owned()));
+        assert_eq!(fitted(&"ä".repeat(80)), Some("ä".repeat(50)));
+        // The cut may fall behind a space.
+        let long = format!("{} x", "y".repeat(49));
+        assert_eq!(fitted(&long), Some("y".repeat(49)));
+        assert_eq!(fitted(" \n<> "), None);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::storage::What;
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
+/// Challenge of a 403 for want of a scope. Source: RFC 6750 §3.1.
+const CHALLENGE_SCOPE: HeaderValue =
+    HeaderValue::from_static("Bearer realm=\"api\", error=\"insufficient_scope\"");
 /// Sentence of Django's `ImageField` for everything that is not a whole picture.
 const NOT_AN_IMAGE: &str =
     "Upload a valid image. The file you uploaded was either not an image or a corrupted image.";
@@ -121,6 +124,11 @@ impl ApiError {
 /// simplejwt's body for an access token that is not accepted.
 fn rejected_access(rejected: Rejected) -> ApiError {
     match rejected {
+        Rejected::Scope => {
+            let detail = "You do not have permission to perform this action.";
+            ApiError::detail(StatusCode::FORBIDDEN, "insufficient_scope", detail)
+                .with(WWW_AUTHENTICATE, CHALLENGE_SCOPE)
+        }
         Rejected::NoUser => ApiError::unauthorized(
             "token_not_valid",
             json!({ "detail": rejected.to_string(), "code": "token_not_valid" }),

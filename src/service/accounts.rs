@@ -1,7 +1,10 @@
 //! Accounts, tokens and profiles: register, log in, refresh, rename, delete.
 
+use crate::auth::claims::Caller;
+use crate::auth::keyring::Accepted;
 use crate::auth::password;
 use crate::auth::token::Kind;
+use crate::domain::user::Account;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
@@ -24,19 +27,39 @@ pub struct Session {
 }
 
 impl App {
-    /// The user that an access token speaks for.
+    /// The user that an access token speaks for. One of an issuer elsewhere who is not known yet gets an empty profile,
+    /// where the issuer may do that.
     ///
     /// # Errors
     ///
-    /// [`Error::Token`] for a token that is not accepted, [`Error::UnknownCaller`] if its user is gone.
+    /// [`Error::Token`] for a token that is not accepted, [`Error::UnknownCaller`] if its user is gone,
+    /// [`Error::Storage`].
     pub async fn authenticate(&self, token: &str) -> Result<UserId, Error> {
-        let user = self
-            .admin
-            .tokens
-            .verify(token, Kind::Access, self.now())
-            .map_err(Error::Token)?;
-        self.store.account(&user).await.map_err(unknown_caller)?;
-        Ok(user)
+        let verified = self.admin.keys.verify(token, self.now()).await;
+        let Accepted { caller, provisions } = verified.map_err(Error::Token)?;
+        match self.store.account(&caller.user).await {
+            Err(storage::Error::NotFound(What::User)) if provisions => self.provision(caller).await,
+            found => found.map(|_| caller.user).map_err(unknown_caller),
+        }
+    }
+
+    /// Makes a user of an issuer elsewhere. Two first requests at once make one.
+    async fn provision(&self, caller: Caller) -> Result<UserId, Error> {
+        let account = Account {
+            user_id: caller.user.clone(),
+            email: None,
+            password_hash: None,
+            created_at: self.now(),
+        };
+        let name = caller.name.unwrap_or_else(DisplayName::of_nobody_known);
+        match self.store.create_user(account, name).await {
+            Ok(_) => {
+                tracing::info!(user = %caller.user, "made a profile for a user of another issuer");
+            }
+            Err(storage::Error::AlreadyExists(What::User)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(caller.user)
     }
 
     /// Makes a user who can log in.
@@ -105,18 +128,15 @@ impl App {
     /// [`Error::Token`], or [`Error::NoActiveAccount`] if the user is gone.
     pub async fn refresh(&self, token: &str) -> Result<String, Error> {
         let now = self.now();
-        let user = self
-            .admin
-            .tokens
+        let tokens = self.admin.keys.tokens();
+        let user = tokens
             .verify(token, Kind::Refresh, now)
             .map_err(Error::Token)?;
         match self.store.account(&user).await {
-            Ok(_) => Ok(self.admin.tokens.issue(
-                &user,
-                Kind::Access,
-                now,
-                self.config.auth.access_ttl_s,
-            )?),
+            Ok(_) => {
+                let ttl_s = self.config.auth.access_ttl_s;
+                Ok(tokens.issue(&user, Kind::Access, now, ttl_s)?)
+            }
             Err(storage::Error::NotFound(What::User)) => Err(Error::NoActiveAccount),
             Err(error) => Err(error.into()),
         }
@@ -155,15 +175,10 @@ impl App {
     fn session(&self, user_id: UserId) -> Result<Session, Error> {
         let now = self.now();
         let auth = &self.config.auth;
+        let tokens = self.admin.keys.tokens();
         Ok(Session {
-            access: self
-                .admin
-                .tokens
-                .issue(&user_id, Kind::Access, now, auth.access_ttl_s)?,
-            refresh: self
-                .admin
-                .tokens
-                .issue(&user_id, Kind::Refresh, now, auth.refresh_ttl_s)?,
+            access: tokens.issue(&user_id, Kind::Access, now, auth.access_ttl_s)?,
+            refresh: tokens.issue(&user_id, Kind::Refresh, now, auth.refresh_ttl_s)?,
             user_id,
         })
     }

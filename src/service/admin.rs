@@ -15,11 +15,11 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
 use crate::auth;
+use crate::auth::keyring::Keyring;
 use crate::auth::keys;
 use crate::auth::password;
 use crate::auth::password::Hasher;
 use crate::auth::token::Kind;
-use crate::auth::token::Tokens;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Account;
@@ -98,8 +98,8 @@ pub enum Event {
     User {
         /// The id.
         user_id: UserId,
-        /// Log-in name.
-        email: Email,
+        /// Log-in name; none for users of an issuer elsewhere.
+        email: Option<Email>,
         /// When the account was made.
         created_at: Timestamp,
     },
@@ -171,7 +171,7 @@ impl Events {
 pub struct Admin {
     pub(super) clock: Clock,
     pub(super) store: Arc<dyn Store>,
-    pub(super) tokens: Tokens,
+    pub(super) keys: Keyring,
     pub(super) hasher: Hasher,
     hash_slots: Arc<Semaphore>,
     /// One for each hash that is being made or waits.
@@ -197,7 +197,7 @@ impl Admin {
         Ok(Self {
             clock,
             store,
-            tokens: Tokens::new(&found.secret, config.auth.leeway_s),
+            keys: Keyring::local(&found.secret, config.auth.leeway_s)?,
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
             hash_places: Arc::new(Semaphore::new(
@@ -321,7 +321,7 @@ impl Admin {
         };
         let account = Account {
             user_id,
-            email,
+            email: Some(email),
             password_hash,
             created_at: (self.clock)(),
         };
@@ -337,9 +337,8 @@ impl Admin {
         let account = self.named(user).await?;
         let ttl_s = ttl_s.unwrap_or(self.access_ttl_s);
         let now = (self.clock)();
-        Ok(self
-            .tokens
-            .issue(&account.user_id, Kind::Access, now, ttl_s)?)
+        let tokens = self.keys.tokens();
+        Ok(tokens.issue(&account.user_id, Kind::Access, now, ttl_s)?)
     }
 
     /// The account with this id or e-mail address.

@@ -42,6 +42,8 @@ mod gc;
 mod heads;
 mod health;
 mod hevc;
+mod issuers;
+mod jwks;
 mod limits;
 mod memory_store;
 mod metrics;

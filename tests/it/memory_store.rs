@@ -36,6 +36,11 @@ use crate::store::usual_picture;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryStore(Arc<Mutex<Inner>>);
 
+/// An account's e-mail address, as it is compared.
+fn key(account: &Account) -> Option<String> {
+    account.email.as_ref().map(Email::key)
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     state: State,
@@ -158,7 +163,7 @@ impl State {
 impl Store for MemoryStore {
     async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error> {
         self.write(|state| {
-            let taken = |other: &Account| other.email.key() == account.email.key();
+            let taken = |other: &Account| key(other).is_some() && key(other) == key(&account);
             if state.accounts.contains_key(&account.user_id) {
                 return Err(Error::AlreadyExists(What::User));
             }
@@ -185,8 +190,8 @@ impl Store for MemoryStore {
     async fn put_user(&self, user: WholeUser, replace: bool) -> Result<(), Error> {
         self.write(|state| {
             let id = user.account.user_id.clone();
-            let key = user.account.email.key();
-            let taken = |other: &Account| other.email.key() == key && other.user_id != id;
+            let same = |other: &Account| key(other).is_some() && key(other) == key(&user.account);
+            let taken = |other: &Account| same(other) && other.user_id != id;
             if state.accounts.contains_key(&id) && !replace {
                 return Err(Error::AlreadyExists(What::User));
             }
@@ -209,7 +214,7 @@ impl Store for MemoryStore {
     }
 
     async fn account_by_email(&self, email: &Email) -> Result<Account, Error> {
-        let same = |account: &&Account| account.email.key() == email.key();
+        let same = |account: &&Account| key(account) == Some(email.key());
         self.read(
             |state| state.accounts.values().find(same).cloned(),
             What::Email,

@@ -5,6 +5,7 @@ pub mod delivered;
 pub mod fake;
 pub mod fixtures;
 pub mod form;
+pub mod issuer;
 pub mod jpeg;
 pub mod process;
 pub mod raw;

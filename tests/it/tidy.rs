@@ -42,8 +42,14 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("image", &["cli/bench_upload"]),
     ("hdrhistogram", &["cli/bench_upload"]),
     ("indicatif", &["cli/bench_upload/progress"]),
-    ("hyper", &["http", "cli/bench_upload/client"]),
-    ("hyper_util", &["http", "cli/bench_upload/client"]),
+    ("hyper", &["http", "auth/fetch", "cli/bench_upload/client"]),
+    (
+        "hyper_util",
+        &["http", "auth/fetch", "cli/bench_upload/client"],
+    ),
+    ("rustls", &["auth/fetch"]),
+    ("tokio_rustls", &["auth/fetch"]),
+    ("rustls_native_certs", &["auth/fetch"]),
     ("multer", &["http"]),
     ("httparse", &["http/head"]),
     ("figment", &["config"]),
@@ -238,6 +244,46 @@ fn manual_of_the_configuration_names_every_key() {
     ));
 }
 
+/// Lines that begin with `#` and no space are examples, to be used by taking the `#` away.
+#[test]
+fn example_of_an_issuer_can_be_used_and_names_every_key() {
+    let shipped = fs::read_to_string(root().join("pockit.toml")).unwrap();
+    let (_, rest) = shipped.split_once("#[[auth.issuers]]\n").unwrap();
+    let (section, _) = rest.split_once("\n\n").unwrap();
+    let lines = section.lines().filter_map(|line| line.strip_prefix('#'));
+    let example: Vec<_> = lines.filter(|line| !line.starts_with(' ')).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("example.toml");
+    fs::write(&file, format!("[[auth.issuers]]\n{}\n", example.join("\n"))).unwrap();
+
+    let loaded = config::load(&Sources {
+        file: Some(file),
+        ..Sources::default()
+    })
+    .unwrap();
+
+    assert_eq!(loaded.auth.issuers.len(), 1);
+    let manual = fs::read_to_string(root().join("man/pockit.toml.5")).unwrap();
+    let issuer = serde_json::to_value(config::Issuer::default()).unwrap();
+    let key = serde_json::to_value(config::Key::default()).unwrap();
+    for name in [issuer, key]
+        .iter()
+        .flat_map(|table| table.as_object().unwrap().keys())
+    {
+        assert!(names(section, name), "pockit.toml: {name}");
+        assert!(
+            manual.contains(&format!(".B {name}\n")),
+            "pockit.toml.5: {name}"
+        );
+    }
+}
+
+/// Whether a text has that word.
+fn names(text: &str, key: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word == key)
+}
+
 /// The keys that a text does not name; each stands in the serialised defaults.
 fn missing_keys(text: &str, name: &str) -> Vec<String> {
     let defaults = serde_json::to_value(Config::default()).unwrap();
@@ -249,11 +295,7 @@ fn missing_keys(text: &str, name: &str) -> Vec<String> {
             let keys = keys.as_object().unwrap().keys();
             keys.map(move |key| (section.clone(), key.clone()))
         });
-    let word = |key: &str| {
-        text.split(|c: char| !c.is_alphanumeric() && c != '_')
-            .any(|word| word == key)
-    };
-    keys.filter(|(_, key)| !word(key))
+    keys.filter(|(_, key)| !names(text, key))
         .map(|(section, key)| format!("{name} does not name {section}.{key}"))
         .collect()
 }

@@ -151,16 +151,15 @@ enum Verdict {
 
 async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, storage::Error> {
     let account = &user.account;
-    match store.account_by_email(&account.email).await {
-        Ok(holder) if holder.user_id != account.user_id => {
-            let reason = format!(
-                "{} is the address of user {}",
-                account.email, holder.user_id
-            );
-            return Ok(Verdict::Taken(reason));
+    if let Some(email) = &account.email {
+        match store.account_by_email(email).await {
+            Ok(holder) if holder.user_id != account.user_id => {
+                let reason = format!("{email} is the address of user {}", holder.user_id);
+                return Ok(Verdict::Taken(reason));
+            }
+            Ok(_) | Err(storage::Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
-        Ok(_) | Err(storage::Error::NotFound(_)) => {}
-        Err(error) => return Err(error),
     }
     match store.account(&account.user_id).await {
         Ok(stored) if stored == *account => {}

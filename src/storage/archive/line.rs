@@ -42,7 +42,7 @@ pub(super) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(super) struct UserLine {
     pub(super) user_id: UserId,
-    email: Email,
+    email: Option<Email>,
     password_hash: Option<String>,
     #[serde(with = "rfc_3339")]
     created_at: Timestamp,

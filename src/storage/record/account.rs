@@ -10,9 +10,9 @@ use crate::domain::user::UserId;
 use crate::storage::record::First;
 use crate::storage::record::Record;
 
-/// An [`Account`] without the id, which is its key.
+/// Version 1 of [`AccountRecord`]: every account had an e-mail address.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct AccountRecord {
+pub struct AccountRecordV1 {
     /// Log-in name as typed.
     pub email: Email,
     /// The password's hash in PHC string format.
@@ -21,13 +21,38 @@ pub struct AccountRecord {
     pub created_at: Timestamp,
 }
 
-impl Record for AccountRecord {
+impl Record for AccountRecordV1 {
     const KIND: &'static str = "account";
     const VERSION: u8 = 1;
     type Previous = First;
 
     fn migrate(previous: First) -> Self {
         match previous {}
+    }
+}
+
+/// An [`Account`] without the id, which is its key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AccountRecord {
+    /// Log-in name as typed, or none.
+    pub email: Option<Email>,
+    /// The password's hash in PHC string format.
+    pub password_hash: Option<String>,
+    /// When the account was made, in microseconds since the Unix epoch.
+    pub created_at: Timestamp,
+}
+
+impl Record for AccountRecord {
+    const KIND: &'static str = "account";
+    const VERSION: u8 = 2;
+    type Previous = AccountRecordV1;
+
+    fn migrate(previous: AccountRecordV1) -> Self {
+        Self {
+            email: Some(previous.email),
+            password_hash: previous.password_hash,
+            created_at: previous.created_at,
+        }
     }
 }
 

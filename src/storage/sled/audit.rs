@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::Timestamp;
 use crate::domain::picture::PictureId;
+use crate::domain::user::Account;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
@@ -291,7 +292,7 @@ fn account(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error
     if lookup.find(Table::Profiles, &entry.key)?.is_none() {
         return inconsistent(format!("{user} has an account but no profile"));
     }
-    match lookup::user_by_email(lookup, &account.email) {
+    match lookup::user_by_own_email(lookup, account.email.as_ref(), &user) {
         Ok(owner) if owner == user => Ok(None),
         Ok(owner) => inconsistent(format!("the e-mail address of {user} leads to {owner}")),
         Err(Error::NotFound(_)) => {
@@ -308,8 +309,9 @@ fn email(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> 
     let Some(EmailRecord { user_id }) = found else {
         return Ok(None);
     };
-    let detail = match lookup::account(lookup, &user_id) {
-        Ok(account) if account.email.key().as_bytes() == entry.key => return Ok(None),
+    let key = |account: Account| account.email.map(|email| email.key().into_bytes());
+    let detail = match lookup::account(lookup, &user_id).map(key) {
+        Ok(Some(key)) if key == entry.key => return Ok(None),
         Ok(_) => format!("{user_id} has another e-mail address than one that leads there"),
         Err(Error::NotFound(_)) => format!("an e-mail address leads to {user_id}, who is gone"),
         Err(Error::Damaged { .. }) => return Ok(None),

@@ -10,6 +10,7 @@ use crate::domain::picture::PictureId;
 use crate::domain::picture::Rendition;
 use crate::domain::user::Account;
 use crate::domain::user::DisplayName;
+use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::storage::Error;
@@ -153,11 +154,13 @@ impl<'v> Writes<'v> {
     fn create_user(&mut self, account: &Account, name: &DisplayName) -> Result<Done, Error> {
         let user = &account.user_id;
         let id = user.as_str().as_bytes();
-        let email = account.email.key();
+        let email = account.email.as_ref().map(Email::key);
         if self.view.find(Table::Accounts, id)?.is_some() {
             return Err(Error::AlreadyExists(What::User));
         }
-        if self.view.find(Table::Emails, email.as_bytes())?.is_some() {
+        if let Some(email) = &email
+            && self.view.find(Table::Emails, email.as_bytes())?.is_some()
+        {
             return Err(Error::AlreadyExists(What::Email));
         }
         let profile = ProfileRecord {
@@ -166,11 +169,8 @@ impl<'v> Writes<'v> {
             created_at: account.created_at,
             updated_at: account.created_at,
         };
-        let owner = EmailRecord {
-            user_id: user.clone(),
-        };
         self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
-        self.write(Table::Emails, email.as_bytes(), &owner)?;
+        self.write_email(account)?;
         self.write(Table::Profiles, id, &profile)?;
         self.count(|users| users.saturating_add(1), |pictures| pictures)?;
         Ok(Done {
@@ -191,14 +191,16 @@ impl<'v> Writes<'v> {
         if is_there && !replace {
             return Err(Error::AlreadyExists(What::User));
         }
-        match lookup::user_by_email(self.view, &account.email) {
-            Ok(holder) if holder != *user_id => return Err(Error::AlreadyExists(What::Email)),
-            Ok(_) | Err(Error::NotFound(_)) => {}
-            Err(error) => return Err(error),
+        if let Some(email) = &account.email {
+            match lookup::user_by_email(self.view, email) {
+                Ok(holder) if holder != *user_id => return Err(Error::AlreadyExists(What::Email)),
+                Ok(_) | Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         let removed = if is_there {
-            let email = lookup::account(self.view, user_id)?.email.key();
-            self.remove(Table::Emails, email.as_bytes());
+            let stored = lookup::account(self.view, user_id)?;
+            self.remove_email(&stored);
             let before = lookup::profile_record(self.view, user_id)?.picture;
             self.drop_picture(user_id, before)?
         } else {
@@ -208,11 +210,8 @@ impl<'v> Writes<'v> {
             let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
             self.add_picture(user_id, picture, renditions, replaced)?;
         }
-        let owner = EmailRecord {
-            user_id: user_id.clone(),
-        };
         self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
-        self.write(Table::Emails, account.email.key().as_bytes(), &owner)?;
+        self.write_email(account)?;
         let record = ProfileRecord {
             name: profile.name.clone(),
             picture: profile.picture.clone().map(ShownPicture::from),
@@ -234,6 +233,23 @@ impl<'v> Writes<'v> {
         })
     }
 
+    /// The way from an account's e-mail address to it, where there is one.
+    fn write_email(&mut self, account: &Account) -> Result<(), Error> {
+        let Some(email) = &account.email else {
+            return Ok(());
+        };
+        let owner = EmailRecord {
+            user_id: account.user_id.clone(),
+        };
+        self.write(Table::Emails, email.key().as_bytes(), &owner)
+    }
+
+    fn remove_email(&mut self, account: &Account) {
+        if let Some(email) = &account.email {
+            self.remove(Table::Emails, email.key().as_bytes());
+        }
+    }
+
     fn set_password_hash(&mut self, user: &UserId, password_hash: &str) -> Result<Done, Error> {
         let mut account = lookup::account(self.view, user)?;
         account.password_hash = Some(password_hash.to_owned());
@@ -248,7 +264,7 @@ impl<'v> Writes<'v> {
         let profile = lookup::profile_record(self.view, user)?;
         let removed = self.drop_picture(user, profile.picture)?;
         self.remove(Table::Accounts, id);
-        self.remove(Table::Emails, account.email.key().as_bytes());
+        self.remove_email(&account);
         self.remove(Table::Profiles, id);
         let gone = u64::from(removed.is_some());
         self.count(

@@ -46,6 +46,15 @@ pub(super) fn user_by_email(lookup: &impl Lookup, email: &Email) -> Result<UserI
         .ok_or(Error::NotFound(What::Email))
 }
 
+/// Where a user's own address leads: back, if all is well; also where there is none.
+pub(super) fn user_by_own_email(
+    lookup: &impl Lookup,
+    email: Option<&Email>,
+    user: &UserId,
+) -> Result<UserId, Error> {
+    email.map_or_else(|| Ok(user.clone()), |email| user_by_email(lookup, email))
+}
+
 /// The profile of a user as it is stored.
 pub(super) fn profile_record(lookup: &impl Lookup, user: &UserId) -> Result<ProfileRecord, Error> {
     lookup

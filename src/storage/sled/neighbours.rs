@@ -51,7 +51,7 @@ fn beside_all(engine: &Engine, change: &Change) {
     beside_user(engine, user);
     let before = lookup::account(engine, user).ok();
     let emails = before.iter().map(|account| &account.email).chain(email);
-    for email in emails.map(Email::key) {
+    for email in emails.flatten().map(Email::key) {
         beside(engine, Table::Emails, email.as_bytes(), email.as_bytes());
     }
     let shown = lookup::profile_record(engine, user).ok();

@@ -45,7 +45,7 @@ impl Place for Directory {
                 let store = self.open().await;
                 let (shown, renditions) = usual_picture(seed);
                 let mut ghost = account("ghost");
-                ghost.email = "ghost@example.org".parse().unwrap();
+                ghost.email = "ghost@example.org".parse().ok();
                 store
                     .create_user(ghost, "Ghost".parse().unwrap())
                     .await
