@@ -3,6 +3,7 @@
 //! A refusal is a value (`error::ApiError`), never a dropped connection, as long as the client reads. Only a head that
 //! hyper cannot parse is answered by hyper itself: 400 or 431 without a body. Every read has a limit and a deadline; both come from `[http]` of the configuration.
 
+mod address;
 pub mod admin;
 mod body;
 mod conditional;
@@ -22,5 +23,6 @@ mod request;
 mod respond;
 mod room;
 mod route;
+mod schema;
 pub mod server;
 mod wire;

@@ -45,6 +45,8 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("hyper", &["http", "cli/bench_upload/client"]),
     ("hyper_util", &["http", "cli/bench_upload/client"]),
     ("multer", &["http"]),
+    ("ipnet", &["domain/network"]),
+    ("governor", &["service/throttle"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
     ("jsonwebtoken", &["auth"]),
