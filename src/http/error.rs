@@ -19,6 +19,7 @@ use crate::service;
 use crate::storage;
 use crate::storage::What;
 
+#[cfg(test)]
 pub(super) use code::CODES;
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.

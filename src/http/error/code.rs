@@ -8,10 +8,7 @@ use hyper::StatusCode;
 pub(in crate::http) struct Code {
     pub(in crate::http) name: &'static str,
     pub(in crate::http) status: StatusCode,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "compared with the schema by tests")
-    )]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the schema and the README"))]
     pub(in crate::http) when: &'static str,
 }
 
