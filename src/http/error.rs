@@ -243,6 +243,7 @@ fn throttled_error(throttled: service::Throttled) -> ApiError {
     )
     .bounded(throttled.quota.limit.into(), None)
     .with(RETRY_AFTER, wait.into())
+    .caused(service::Error::Throttled(throttled))
 }
 
 /// 400 for an upload that cannot become a picture, with the cause in the log.

@@ -21,6 +21,11 @@ impl Met {
         }
     }
 
+    /// Notes the quota that stopped the request: the answer tells of that.
+    pub(super) fn stopped(&self, quota: Quota) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
+    }
+
     /// Writes `RateLimit-Policy` and `RateLimit`, if there is a limit at all.
     pub(super) fn write(&self, fields: &mut HeaderMap) {
         let met = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

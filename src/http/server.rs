@@ -202,6 +202,9 @@ async fn answer(
     let mut reply = match outcome {
         Ok(reply) => reply,
         Err(error) => {
+            if let Some(service::Error::Throttled(throttled)) = &error.cause {
+                met.stopped(throttled.quota);
+            }
             let reply = respond::error(&error, request::wants_problem(&headers), &request_id);
             cause = Some(error);
             reply

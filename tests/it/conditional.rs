@@ -1,6 +1,7 @@
 //! Writes that depend on what the client has seen, and uploads that may be sent again: `ETag`, `If-Match`,
 //! `If-None-Match`, `Idempotency-Key`.
 
+use std::net::SocketAddr;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -20,6 +21,16 @@ fn tag(reply: &Reply) -> String {
 fn upload(user: &User, file: &str) -> Request {
     let form = Form::image(&fixture(file));
     Request::post(PICTURE).bearer(&user.access).form(&form)
+}
+
+fn at_once(count: usize, request: &Request, address: SocketAddr) -> Vec<Reply> {
+    thread::scope(|scope| {
+        let send = || request.send(address);
+        let sent: Vec<_> = (0..count).map(|_| scope.spawn(send)).collect();
+        sent.into_iter()
+            .map(|sending| sending.join().unwrap())
+            .collect()
+    })
 }
 
 fn id(reply: &Reply) -> Value {
@@ -96,23 +107,14 @@ fn write_happens_only_to_the_profile_that_was_seen() {
 fn of_several_uploads_with_the_same_tag_one_wins() {
     let server = Server::start();
     let user = server.user();
+    let address = server.address();
     for _ in 0..3 {
         let etag = tag(&own(&server, &user));
-        let racing: Vec<u16> = thread::scope(|scope| {
-            let uploads: Vec<_> = (0..6)
-                .map(|_| {
-                    scope.spawn(|| {
-                        server
-                            .send(&upload(&user, "pixel.jpg").field("If-Match", &etag))
-                            .status
-                    })
-                })
-                .collect();
-            uploads
-                .into_iter()
-                .map(|upload| upload.join().unwrap())
-                .collect()
-        });
+        let request = upload(&user, "pixel.jpg").field("If-Match", &etag);
+        let racing: Vec<u16> = at_once(6, &request, address)
+            .iter()
+            .map(|reply| reply.status)
+            .collect();
 
         let won = racing.iter().filter(|status| **status == 200).count();
         let lost = racing.iter().filter(|status| **status == 412).count();
@@ -173,15 +175,8 @@ fn refused_upload_leaves_its_key_free() {
 fn uploads_at_once_with_one_key_make_one_picture() {
     let server = Server::start();
     let user = server.user();
-    let replies: Vec<Reply> = thread::scope(|scope| {
-        let send =
-            || server.send(&upload(&user, "orientation-1.jpg").field("Idempotency-Key", "k"));
-        let uploads: Vec<_> = (0..6).map(|_| scope.spawn(send)).collect();
-        uploads
-            .into_iter()
-            .map(|upload| upload.join().unwrap())
-            .collect()
-    });
+    let request = upload(&user, "orientation-1.jpg").field("Idempotency-Key", "k");
+    let replies = at_once(6, &request, server.address());
 
     let shown = server.profile(&user)["picture"]["id"].clone();
     for reply in replies {

@@ -433,21 +433,3 @@ impl Store for MemoryStore {
         Ok(())
     }
 }
-
-/// `SQLite`'s loop: the first write fails, then the second, and so on until none does.
-#[tokio::test]
-async fn every_write_failing_in_turn_leaves_the_state_before_it() {
-    for number in 1.. {
-        let store = MemoryStore::default();
-        store.fail_write(number);
-
-        let steps = crate::store::life_of_a_user(&store).await;
-
-        let failed = steps.iter().filter(|step| step.is_err()).count();
-        if !store.has_failed() {
-            assert_eq!((failed, number), (0, 8));
-            return;
-        }
-        assert!(failed > 0);
-    }
-}

@@ -73,7 +73,11 @@ fn refused_uploads_count_and_unauthenticated_ones_do_not() {
 
 #[test]
 fn limit_of_zero_is_none() {
-    let server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let server = Server::with(&[
+        ("rate_limit.uploads_per_hour", "0"),
+        ("rate_limit.uploads_per_hour_per_address", "0"),
+        ("rate_limit.requests_per_minute_per_user", "0"),
+    ]);
     let user = server.user();
     for _ in 0..40 {
         let reply = server.upload(&user, &fixture("pixel.jpg")).expect(200);

@@ -60,8 +60,8 @@ async fn read_and_replace(
         .app
         .metrics
         .received(form.image.len(), begin.elapsed());
-    let begun = key.map(|key| context.app.begin_once(caller, key, &form.image, form.crop));
-    match begun.transpose()?.flatten() {
+    let repeated = key.map(|key| context.app.begin_once(caller, key, &form.image, form.crop));
+    match repeated.transpose()?.flatten() {
         None => {
             let expected = context.expected(headers, caller).await?;
             let replaced = context
