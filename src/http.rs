@@ -4,6 +4,7 @@
 //! that hyper cannot parse, too: `gate` keeps them from it. Every read has a limit and a deadline; both come from `[http]`
 //! of the configuration.
 
+mod address;
 pub mod admin;
 mod body;
 mod conditional;
@@ -25,5 +26,6 @@ mod request;
 mod respond;
 mod room;
 mod route;
+mod schema;
 pub mod server;
 mod wire;

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod audit;
+pub mod idempotence;
 pub mod maintenance;
 pub mod metrics;
 pub mod migrate;
@@ -16,7 +17,7 @@ mod turns;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::auth;
 use crate::auth::keyring;
@@ -37,7 +38,7 @@ use crate::workers::InForce;
 use crate::workers::Pool;
 
 pub use crate::storage::StoredRendition as Stored;
-pub use throttle::{Quota, Throttled};
+pub use throttle::{Policy, Quota, Throttled};
 
 /// Why a use case ended without its result.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +58,12 @@ pub enum Error {
     PasswordTooShort { actual: usize, limit: usize },
     #[error("the password has {actual} bytes, it may have at most {limit}")]
     PasswordTooLong { actual: usize, limit: usize },
-    #[error("too many uploads")]
+    #[error("too many, by the limit {:?}", .0.quota.policy.name())]
     Throttled(Throttled),
+    #[error("an upload with this idempotency key is still running")]
+    KeyInUse,
+    #[error("this idempotency key was used for another upload")]
+    KeyReused,
     #[error("the upload is not usable")]
     Picture(#[source] imaging::Error),
     #[error("the decode worker died of the upload with SHA-256 {sha256}")]
@@ -142,7 +147,8 @@ pub struct App {
     workers: Pool,
     /// What the command line asks for, over the same store.
     pub admin: Arc<Admin>,
-    uploads: throttle::Uploads,
+    throttle: throttle::Throttle,
+    answers: Arc<idempotence::Answers>,
     turns: turns::Turns,
     placeholder: Vec<(u16, Stored)>,
 }
@@ -191,7 +197,11 @@ impl App {
             clock,
             admin,
             metrics: Metrics::default(),
-            uploads: throttle::Uploads::new(config.rate_limit.uploads_per_hour),
+            throttle: throttle::Throttle::new(&config.rate_limit),
+            answers: Arc::new(idempotence::Answers::new(
+                Duration::from_secs(config.http.idempotency_ttl_s),
+                config.http.idempotency_keys_max,
+            )),
             turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
             placeholder: pictures::placeholder(&workers, clock()).await?,
             store,

@@ -47,6 +47,9 @@ pub enum Error {
     /// The write would leave less free space than `storage.free_bytes_min`.
     #[error("disk is full: {free} bytes are free, {free_min} must stay free")]
     DiskFull { free: u64, free_min: u64 },
+    /// What was to be changed is not what the caller has seen.
+    #[error("the profile has changed meanwhile")]
+    Changed,
     /// Another process has the data directory.
     #[error("cannot open the store: {holder} has the data directory {directory}")]
     InUse { holder: String, directory: String },
@@ -149,6 +152,21 @@ pub fn disk(data_dir: &Path) -> Disk {
         used_bytes: sizes.fold(0, u64::saturating_add),
         free_bytes: data_dir::free_bytes(data_dir).ok(),
     }
+}
+
+/// A change of what is shown of a user.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each variant is a method of the store")]
+pub enum Edit {
+    /// [`Store::rename`]
+    Rename { name: DisplayName, now: Timestamp },
+    /// [`Store::replace_picture`]
+    ReplacePicture {
+        picture: Picture,
+        renditions: Vec<Rendition>,
+    },
+    /// [`Store::remove_picture`]
+    RemovePicture { now: Timestamp },
 }
 
 /// What a store holds, counted.
@@ -282,6 +300,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::NotFound`] without such a user.
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error>;
+
+    /// Does what the method that `edit` names does, if the user's profile is `expected` at that moment: of several
+    /// changes that expect the same, one happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Changed`] if it is another one; nothing is stored then. Those of the method.
+    async fn edit_if(&self, expected: Profile, edit: Edit) -> Result<Profile, Error>;
 
     /// A rendition of a live picture: one that a profile points at now. From the acknowledgement of a replacement on,
     /// the old picture is not found.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::validate::{Problem, is_origin, is_origin_with_path, push};
+use crate::domain::network::Network;
 
 /// `[http]`: the listener and its limits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -38,6 +39,13 @@ pub struct Http {
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,
+    /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the
+    /// right: the client is the last address that is none of them.
+    pub trusted_proxies: Vec<Network>,
+    /// How long an answer to an upload with an `Idempotency-Key` is remembered, in seconds; 0: keys are ignored.
+    pub idempotency_ttl_s: u64,
+    /// Such answers remembered at most; beyond that many, the oldest go.
+    pub idempotency_keys_max: usize,
     /// Largest JSON body, in bytes.
     pub json_bytes_max: u64,
     /// After a refusal: how much of a body that still arrives is read and dropped, in bytes, so that the client
@@ -66,6 +74,9 @@ impl Default for Http {
             form_parts_max: 16,
             bodies_bytes_max: 96 * 1_024 * 1_024,
             bodies_wait_ms: 10_000,
+            trusted_proxies: Vec::new(),
+            idempotency_ttl_s: 600,
+            idempotency_keys_max: 10_000,
             json_bytes_max: 16 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
             drain_timeout_ms: 5_000,
@@ -123,11 +134,22 @@ impl Http {
 }
 
 /// `[cors]`: which web pages may call the API.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cors {
     /// Allowed origins, such as `https://app.example.org`; `["*"]` allows every page.
     pub origins: Vec<String>,
+    /// Time that a browser may remember what it was allowed, in seconds. Chromium takes 7200 at most.
+    pub max_age_s: u32,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        Self {
+            origins: Vec::new(),
+            max_age_s: 7_200,
+        }
+    }
 }
 
 impl Cors {

@@ -1,4 +1,4 @@
-//! Conditional and range requests for files that never change: RFC 9110 §13 and §14. Pure.
+//! Conditional requests, and range requests for files that never change: RFC 9110 §13 and §14. Pure.
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -59,6 +59,36 @@ pub(super) fn judge(headers: &HeaderMap, file: &Validators, length: usize) -> An
         Some(range) if same => part(range, length),
         _ => Answer::Whole,
     }
+}
+
+/// The condition of `If-Match`.
+#[derive(Clone, Debug)]
+pub(super) struct Tags(String);
+
+impl Tags {
+    /// Whether any representation will do.
+    pub(super) fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// Whether an entity tag is among them.
+    pub(super) fn has(&self, etag: &str) -> bool {
+        lists(&self.0, etag, Comparison::Strong)
+    }
+}
+
+/// What `If-Match` asks for, over all its fields. What is no text matches nothing.
+pub(super) fn if_match(headers: &HeaderMap) -> Option<Tags> {
+    let fields = headers.get_all(IF_MATCH).iter();
+    let texts: Vec<_> = fields
+        .map(|field| field.to_str().unwrap_or("").trim())
+        .collect();
+    (!texts.is_empty()).then(|| Tags(texts.join(",")))
+}
+
+/// Whether `If-None-Match` says that the client has this representation.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    text(headers, &IF_NONE_MATCH).is_some_and(|tags| lists(tags, etag, Comparison::Weak))
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]

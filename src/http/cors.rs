@@ -17,10 +17,8 @@ const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// Fields that a page may read beside the safelisted ones.
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "allow, content-range, etag, location, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
+    "accept-ranges, allow, content-disposition, content-range, date, etag, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
 );
-/// Time that a browser may remember a preflight, in seconds. Source: Chromium's upper end.
-const MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
 const VARY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
 const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
@@ -30,12 +28,14 @@ const VARY_PREFLIGHT: HeaderValue = HeaderValue::from_static(
 #[derive(Clone, Debug)]
 pub(super) struct Cors {
     origins: Vec<String>,
+    max_age_s: u32,
 }
 
 impl Cors {
     pub(super) fn new(config: &config::Cors) -> Self {
         Self {
             origins: config.origins.clone(),
+            max_age_s: config.max_age_s,
         }
     }
 
@@ -75,7 +75,7 @@ impl Cors {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             response.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
             response.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
-            response.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_S);
+            response.insert(ACCESS_CONTROL_MAX_AGE, self.max_age_s.into());
         }
     }
 

@@ -4,6 +4,7 @@
 //! RFC 9457 `application/problem+json` for those that ask for it. Text of 4xx comes from the request, of 5xx never.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod code;
 mod refusal;
 
 use hyper::StatusCode;
@@ -12,12 +13,14 @@ use serde_json::{Value, json};
 
 use crate::auth::token::Rejected;
 use crate::domain::user::Invalid;
-use crate::http::rate_limit;
 use crate::http::route::Unrouted;
 use crate::imaging;
 use crate::service;
 use crate::storage;
 use crate::storage::What;
+
+#[cfg(test)]
+pub(super) use code::CODES;
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
@@ -51,6 +54,10 @@ pub(super) struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, body: Value) -> Self {
+        debug_assert!(
+            code::is_listed(code, status),
+            "{code} with {status} is not in the table of codes"
+        );
         Self {
             status,
             code,
@@ -104,6 +111,12 @@ impl ApiError {
     fn internal(cause: service::Error) -> Self {
         let detail = "A server error occurred.";
         Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).caused(cause)
+    }
+
+    /// Whether the server could not do what a better moment would have let it do.
+    #[must_use]
+    pub(super) fn is_ours(&self) -> bool {
+        self.status.is_server_error()
     }
 
     /// The sentence of the body, whatever its form: RFC 9457's `detail`.
@@ -190,6 +203,20 @@ impl From<service::Error> for ApiError {
             )
             .bounded(count(limit), Some(count(actual))),
             E::Throttled(throttled) => throttled_error(throttled),
+            E::KeyInUse => {
+                let detail =
+                    "An upload with this Idempotency-Key is still running. Try again soon.";
+                Self::detail(StatusCode::CONFLICT, "idempotency_key_in_use", detail)
+                    .with(RETRY_AFTER, BUSY_RETRY_S.into())
+            }
+            E::KeyReused => {
+                let detail = "This Idempotency-Key was used for another upload. Use a new key for other bytes.";
+                Self::detail(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "idempotency_key_reused",
+                    detail,
+                )
+            }
             E::Picture(imaging::Error::Internal(cause)) => {
                 Self::internal(E::Picture(imaging::Error::Internal(cause)))
             }
@@ -217,15 +244,14 @@ impl From<service::Error> for ApiError {
 fn throttled_error(throttled: service::Throttled) -> ApiError {
     let wait = throttled.retry_after_s;
     let unit = if wait == 1 { "second" } else { "seconds" };
-    let mut error = ApiError::detail(
+    ApiError::detail(
         StatusCode::TOO_MANY_REQUESTS,
         "throttled",
         format!("Request was throttled. Expected available in {wait} {unit}."),
     )
     .bounded(throttled.quota.limit.into(), None)
-    .with(RETRY_AFTER, wait.into());
-    error.headers.extend(rate_limit::fields(&throttled.quota));
-    error
+    .with(RETRY_AFTER, wait.into())
+    .caused(service::Error::Throttled(throttled))
 }
 
 /// 400 for an upload that cannot become a picture, with the cause in the log.
@@ -272,6 +298,7 @@ fn stored(cause: storage::Error) -> ApiError {
             "email_taken",
             json!({ "email": ["A user with this email address already exists."] }),
         ),
+        E::Changed => precondition_failed(),
         E::DiskFull { free, free_min } => {
             let detail = "The server has no room for another picture. Try again later.";
             ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
@@ -290,6 +317,16 @@ fn stored(cause: storage::Error) -> ApiError {
 /// DRF's 404.
 pub(super) fn not_found() -> ApiError {
     ApiError::detail(StatusCode::NOT_FOUND, "not_found", "Not found.")
+}
+
+/// 412, in the words of RFC 9110 rather than DRF, which has none.
+pub(super) fn precondition_failed() -> ApiError {
+    let detail = "The profile is not the one that If-Match names. Fetch it again.";
+    ApiError::detail(
+        StatusCode::PRECONDITION_FAILED,
+        "precondition_failed",
+        detail,
+    )
 }
 
 /// 400 for one field that is not what it should be.

@@ -48,6 +48,8 @@ pub(super) enum Refusal {
     Framing(#[source] Violation),
     #[error("the body broke off")]
     Incomplete,
+    #[error("the Idempotency-Key is not acceptable")]
+    IdempotencyKey,
     #[error("there is no room for another body")]
     BodiesFull,
 }
@@ -72,6 +74,7 @@ impl Refusal {
             Self::Slow { .. } | Self::TooSlow { .. } => "timeout",
             Self::Framing(violation) => violation.code(),
             Self::Incomplete => "incomplete_body",
+            Self::IdempotencyKey => "bad_idempotency_key",
             Self::BodiesFull => "busy",
         }
     }
@@ -112,6 +115,29 @@ pub(super) fn host(headers: &HeaderMap) -> Result<&str, Refusal> {
         Err(Refusal::Host)
     } else {
         Ok(host)
+    }
+}
+
+/// The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07): a text in quotes. Without quotes it is taken as
+/// it stands, as many clients send it.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut fields = headers.get_all("idempotency-key").iter();
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
+    let text = field.to_str().map_err(|_| Refusal::IdempotencyKey)?.trim();
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
+    let is_fine = (1..=255).contains(&key.len())
+        && key
+            .bytes()
+            .all(|c| c.is_ascii_graphic() && c != b'"' && c != b'\\');
+    if is_fine && fields.next().is_none() {
+        Ok(Some(key.to_owned()))
+    } else {
+        Err(Refusal::IdempotencyKey)
     }
 }
 
@@ -284,6 +310,20 @@ mod tests {
                 && !ok(&["a\"b"])
                 && !ok(&["user@host"])
         );
+    }
+
+    #[test]
+    fn idempotency_key_is_one_text_with_or_without_quotes() {
+        let name = hyper::header::HeaderName::from_static("idempotency-key");
+        let key = |values: &[&str]| idempotency_key(&with(&name, values)).ok();
+
+        assert_eq!(key(&[]), Some(None));
+        assert_eq!(key(&["\"a-1\""]), Some(Some("a-1".to_owned())));
+        assert_eq!(key(&["a-1"]), key(&["\"a-1\""]));
+        for wrong in ["", "\"\"", "\"a", "a b", "a\\b", &"x".repeat(256)] {
+            assert_eq!(key(&[wrong]), None, "{wrong}");
+        }
+        assert_eq!(key(&["a", "a"]), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::user::Profile;
 use crate::http::conditional;
@@ -25,6 +26,7 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -38,6 +40,48 @@ fn typed(status: StatusCode, kind: HeaderValue, value: &Value) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     reply.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    reply
+}
+
+/// The strong entity tag of a document.
+pub(super) fn etag(value: &Value) -> String {
+    format!("\"{:032x}\"", xxh3_128(value.to_string().as_bytes()))
+}
+
+/// 200 with a document that has a tag. A browser may keep it, and asks each time whether it still holds.
+pub(super) fn tagged(value: &Value, etag: String) -> Reply {
+    let mut reply = json(StatusCode::OK, value);
+    let fields = reply.headers_mut();
+    insert(fields, ETAG, etag);
+    fields.insert(CACHE_CONTROL, PRIVATE);
+    reply
+}
+
+/// As [`tagged`], or 304 if the client has it.
+pub(super) fn if_changed(value: &Value, etag: String, request: &HeaderMap) -> Reply {
+    let is_known = conditional::is_known(request, &etag);
+    let mut reply = tagged(value, etag);
+    if is_known {
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+        *reply.body_mut() = Full::default();
+        reply.headers_mut().remove(CONTENT_TYPE);
+    }
+    reply
+}
+
+/// A JSON document of ours, or 304 if the client has it.
+pub(super) fn text_if_changed(text: &'static str, request: &HeaderMap) -> Reply {
+    let etag = format!("\"{:032x}\"", xxh3_128(text.as_bytes()));
+    let is_known = conditional::is_known(request, &etag);
+    let mut reply = Response::new(Full::from(if is_known { "" } else { text }));
+    let fields = reply.headers_mut();
+    insert(fields, ETAG, etag);
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if is_known {
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        fields.insert(CONTENT_TYPE, JSON);
+    }
     reply
 }
 
@@ -79,6 +123,14 @@ fn problem_details(error: &ApiError, request_id: &str) -> Value {
         }
         if let Some(actual) = error.actual {
             fields.insert("actual".to_owned(), actual.into());
+        }
+        // Of a form with several mistakes, `detail` tells the first.
+        if error
+            .body
+            .as_object()
+            .is_some_and(|body| body.values().all(Value::is_array))
+        {
+            fields.insert("errors".to_owned(), error.body.clone());
         }
         fields.insert("request_id".to_owned(), request_id.into());
     }

@@ -31,6 +31,8 @@ pub(super) enum Route {
     Rendition(PictureId, u16),
     /// `GET /media/default/{size}.jpg`
     Placeholder(u16),
+    /// `GET /api/schema/`
+    Schema,
     /// `GET /healthz`
     Health,
     /// `GET /readyz`
@@ -60,41 +62,41 @@ impl Route {
     pub(super) fn parse(method: &Method, path: &str) -> Result<Self, Unrouted> {
         let path = path.strip_prefix('/').ok_or(Unrouted::NotFound)?;
         let path = path.strip_suffix('/').unwrap_or(path);
-        let segments: Vec<&str> = path.split('/').take(6).collect();
-        let (routes, allow): (&[(Method, Self)], _) = match segments.as_slice() {
-            ["api", "users", "me", "profile", "picture"] => (
-                &[
-                    (Method::POST, Self::ReplacePicture),
-                    (Method::PUT, Self::ReplacePicture),
-                    (Method::DELETE, Self::RemovePicture),
-                ],
-                "POST, PUT, DELETE, OPTIONS",
-            ),
-            ["api", "users", "me", "profile"] => (
-                &[
-                    (Method::GET, Self::OwnProfile),
-                    (Method::PATCH, Self::Rename),
-                ],
-                "GET, HEAD, PATCH, OPTIONS",
-            ),
-            ["api", "users", id, "profile"] => {
-                return get_only(method, Self::Profile(decoded(id)?));
-            }
-            ["api", "auth", "register"] => (&[(Method::POST, Self::Register)], "POST, OPTIONS"),
-            ["api", "auth", "login"] => (&[(Method::POST, Self::LogIn)], "POST, OPTIONS"),
-            ["api", "auth", "token", "refresh"] => {
-                (&[(Method::POST, Self::Refresh)], "POST, OPTIONS")
-            }
-            ["media", "profile_pictures", id, file] => {
-                let id = PictureId::from_str(id).map_err(|_| Unrouted::NotFound)?;
-                return get_only(method, Self::Rendition(id, size(file)?));
-            }
-            ["media", "default", file] => return get_only(method, Self::Placeholder(size(file)?)),
-            ["healthz"] => return get_only(method, Self::Health),
-            ["readyz"] => return get_only(method, Self::Ready),
-            _ => return Err(Unrouted::NotFound),
-        };
-        choose(method, routes, allow)
+        let mut entries = TABLE.iter();
+        let found = entries.find_map(|entry| Some((entry, entry.captured(path)?)));
+        let (entry, captured) = found.ok_or(Unrouted::NotFound)?;
+        // What cannot be such a thing is not there, whatever the method.
+        let resource = Resource::of(entry.shape, captured)?;
+        let allow = entry.allow;
+        if method == Method::OPTIONS {
+            return Ok(Self::Options(allow));
+        }
+        let mut allowed = allow.split(", ");
+        if !allowed.any(|name| name == method.as_str()) {
+            return Err(Unrouted::MethodNotAllowed { allow });
+        }
+        Ok(resource.route(method))
+    }
+
+    /// Whether it is a part of the API that is limited by the number of requests. Files and probes are not: they are
+    /// cheap, and cached by others.
+    #[must_use]
+    pub(super) const fn is_limited(&self) -> bool {
+        !matches!(
+            self,
+            Self::Rendition(..)
+                | Self::Placeholder(_)
+                | Self::Health
+                | Self::Ready
+                | Self::Schema
+                | Self::Options(_)
+        )
+    }
+
+    /// Whether it gives tokens out.
+    #[must_use]
+    pub(super) const fn is_login(&self) -> bool {
+        matches!(self, Self::Register | Self::LogIn | Self::Refresh)
     }
 
     /// A name for logs: the path's shape, without ids.
@@ -111,6 +113,7 @@ impl Route {
             Self::Refresh => "refresh",
             Self::Rendition(..) => "rendition",
             Self::Placeholder(_) => "placeholder",
+            Self::Schema => "schema",
             Self::Health => "health",
             Self::Ready => "ready",
             Self::Options(_) => "options",
@@ -118,27 +121,119 @@ impl Route {
     }
 }
 
-fn get_only(method: &Method, route: Route) -> Result<Route, Unrouted> {
-    choose(method, &[(Method::GET, route)], "GET, HEAD, OPTIONS")
+/// One path and its methods. The schema describes the same ones: a test compares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// The path as the schema writes it: `{…}` is one segment of any content.
+    pub(super) template: &'static str,
+    /// Its methods, as the `Allow` field wants them.
+    pub(super) allow: &'static str,
+    shape: Shape,
 }
 
-fn choose(
-    method: &Method,
-    routes: &[(Method, Route)],
-    allow: &'static str,
-) -> Result<Route, Unrouted> {
-    if method == Method::OPTIONS {
-        return Ok(Route::Options(allow));
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    OwnPicture,
+    OwnProfile,
+    Profile,
+    Register,
+    LogIn,
+    Refresh,
+    Rendition,
+    Placeholder,
+    Schema,
+    Health,
+    Ready,
+}
+
+const GET: &str = "GET, HEAD, OPTIONS";
+const POST: &str = "POST, OPTIONS";
+const PICTURE: &str = "POST, PUT, DELETE, OPTIONS";
+const PROFILE: &str = "GET, HEAD, PATCH, OPTIONS";
+
+const fn entry(template: &'static str, allow: &'static str, shape: Shape) -> Entry {
+    Entry {
+        template,
+        allow,
+        shape,
     }
-    let method = if method == Method::HEAD {
-        &Method::GET
-    } else {
-        method
-    };
-    let found = routes.iter().find(|(allowed, _)| allowed == method);
-    found
-        .map(|(_, route)| route.clone())
-        .ok_or(Unrouted::MethodNotAllowed { allow })
+}
+
+/// Every path there is. The first that fits is it: `me` is no user id.
+pub(super) const TABLE: &[Entry] = &[
+    entry("/api/users/me/profile/picture/", PICTURE, Shape::OwnPicture),
+    entry("/api/users/me/profile/", PROFILE, Shape::OwnProfile),
+    entry("/api/users/{user_id}/profile/", GET, Shape::Profile),
+    entry("/api/auth/register/", POST, Shape::Register),
+    entry("/api/auth/login/", POST, Shape::LogIn),
+    entry("/api/auth/token/refresh/", POST, Shape::Refresh),
+    entry("/api/schema/", GET, Shape::Schema),
+    entry(
+        "/media/profile_pictures/{picture_id}/{file}",
+        GET,
+        Shape::Rendition,
+    ),
+    entry("/media/default/{file}", GET, Shape::Placeholder),
+    entry("/healthz", GET, Shape::Health),
+    entry("/readyz", GET, Shape::Ready),
+];
+
+impl Entry {
+    /// What stands in the places of the template, if the path fits it.
+    fn captured<'p>(&self, path: &'p str) -> Option<[&'p str; 2]> {
+        let template = self.template.trim_matches('/').split('/');
+        let mut captured = [""; 2];
+        let mut free = captured.iter_mut();
+        let mut segments = path.split('/');
+        for wanted in template {
+            let segment = segments.next()?;
+            if wanted.starts_with('{') {
+                *free.next()? = segment;
+            } else if segment != wanted {
+                return None;
+            }
+        }
+        segments.next().is_none().then_some(captured)
+    }
+}
+
+/// What a path names.
+enum Resource {
+    OwnPicture,
+    OwnProfile,
+    Other(Route),
+}
+
+impl Resource {
+    fn of(shape: Shape, [first, second]: [&str; 2]) -> Result<Self, Unrouted> {
+        Ok(Self::Other(match shape {
+            Shape::OwnPicture => return Ok(Self::OwnPicture),
+            Shape::OwnProfile => return Ok(Self::OwnProfile),
+            Shape::Profile => Route::Profile(decoded(first)?),
+            Shape::Register => Route::Register,
+            Shape::LogIn => Route::LogIn,
+            Shape::Refresh => Route::Refresh,
+            Shape::Rendition => {
+                let id = PictureId::from_str(first).map_err(|_| Unrouted::NotFound)?;
+                Route::Rendition(id, size(second)?)
+            }
+            Shape::Placeholder => Route::Placeholder(size(first)?),
+            Shape::Schema => Route::Schema,
+            Shape::Health => Route::Health,
+            Shape::Ready => Route::Ready,
+        }))
+    }
+
+    /// The route of an allowed method.
+    fn route(self, method: &Method) -> Route {
+        match self {
+            Self::OwnPicture if method == Method::DELETE => Route::RemovePicture,
+            Self::OwnPicture => Route::ReplacePicture,
+            Self::OwnProfile if method == Method::PATCH => Route::Rename,
+            Self::OwnProfile => Route::OwnProfile,
+            Self::Other(route) => route,
+        }
+    }
 }
 
 /// A user id as it stands in a path, percent-encoded (RFC 3986 §2.1).
@@ -203,6 +298,7 @@ mod tests {
                 "/media/default/128.jpg",
                 Route::Placeholder(128),
             ),
+            (Method::GET, "/api/schema", Route::Schema),
             (Method::GET, "/healthz", Route::Health),
             (Method::GET, "/readyz", Route::Ready),
         ];

@@ -5,10 +5,11 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -25,6 +26,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
+use crate::domain::network::ClientAddress;
+use crate::http::address;
 use crate::http::body::{Body, Bounds, RawBody};
 use crate::http::cors::Cors;
 use crate::http::crowd::Crowd;
@@ -33,6 +36,7 @@ use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
 use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::http::rate_limit::Met;
 use crate::http::request;
 use crate::http::request::Refusal;
 use crate::http::respond;
@@ -56,6 +60,8 @@ struct Server {
     cors: Cors,
     room: Room,
     drainers: TaskTracker,
+    /// Whether it was said that a proxy is not trusted.
+    warned: AtomicBool,
 }
 
 /// Serves until `shutdown` is ready, then lets running requests end within `http.shutdown_timeout_ms`.
@@ -68,6 +74,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         cors,
         room: Room::new(&config),
         drainers: drainers.clone(),
+        warned: AtomicBool::new(false),
     });
     let crowd = Crowd::new(&config);
     let graceful = GracefulShutdown::new();
@@ -136,6 +143,9 @@ fn connection(
     head_timeout: Duration,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
     let server = Arc::clone(server);
+    let peer = stream
+        .peer_addr()
+        .map_or(IpAddr::from([0; 4]), |peer| peer.ip());
     let (wire, found) = Wire::new(
         stream,
         Duration::from_millis(server.app.config.http.write_timeout_ms),
@@ -150,7 +160,7 @@ fn connection(
             .map(|(_, violation)| *violation);
         async move {
             let request = request.map(|body| body.map_err(Into::into).boxed());
-            Ok::<_, Infallible>(answer(&server, request, violation).await)
+            Ok::<_, Infallible>(answer(&server, peer, request, violation).await)
         }
     });
     // Without a timer the head timeout would silently not exist.
@@ -164,7 +174,12 @@ fn connection(
 }
 
 /// Answers one request; whatever happens, with one of our answers and one line in the log.
-async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Violation>) -> Reply {
+async fn answer(
+    server: &Server,
+    peer: IpAddr,
+    request: Request<RawBody>,
+    violation: Option<Violation>,
+) -> Reply {
     let begin = Instant::now();
     let method = request.method().clone();
     let headers = request.headers().clone();
@@ -173,7 +188,9 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
     let is_upload = matches!(route, Ok(Route::ReplacePicture));
-    let outcome = AssertUnwindSafe(routed(server, route, request, violation))
+    let met = Met::default();
+    let client = client(server, peer, &headers);
+    let outcome = AssertUnwindSafe(routed(server, (client, &met), route, request, violation))
         .catch_unwind()
         .await;
     let outcome = outcome.unwrap_or_else(|_| Err(service::Error::Cancelled.into()));
@@ -181,11 +198,15 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
     let mut reply = match outcome {
         Ok(reply) => reply,
         Err(error) => {
+            if let Some(service::Error::Throttled(throttled)) = &error.cause {
+                met.stopped(throttled.quota);
+            }
             let reply = respond::error(&error, request::wants_problem(&headers), &request_id);
             cause = Some(error);
             reply
         }
     };
+    met.write(reply.headers_mut());
     finish(server, &headers, preflight, &mut reply, &request_id);
     let took = begin.elapsed();
     server.app.metrics.answered(&Answered {
@@ -210,6 +231,7 @@ async fn answer(server: &Server, request: Request<RawBody>, violation: Option<Vi
 
 async fn routed(
     server: &Server,
+    (client, met): (ClientAddress, &Met),
     route: Result<Route, crate::http::route::Unrouted>,
     request: Request<RawBody>,
     violation: Option<Violation>,
@@ -229,17 +251,21 @@ async fn routed(
     let base = base(server, &parts.headers, parts.version)?;
     let context = Context {
         app: &server.app,
+        client,
+        met,
+        tasks: &server.drainers,
         room: &server.room,
         base: &base,
     };
     let route = route.map_err(|unrouted| ApiError::unrouted(unrouted, &parts.method))?;
+    context.admit(&route)?;
     let request = Request::from_parts(parts, body);
     match route {
         Route::ReplacePicture => handlers::pictures::replace(context, request).await,
         Route::RemovePicture => handlers::pictures::remove(context, request).await,
         Route::OwnProfile => handlers::profiles::own(context, request).await,
         Route::Rename => handlers::profiles::rename(context, request).await,
-        Route::Profile(user) => handlers::profiles::any(context, user).await,
+        Route::Profile(user) => handlers::profiles::any(context, user, request.headers()).await,
         Route::Register => handlers::accounts::register(context, request).await,
         Route::LogIn => handlers::accounts::log_in(context, request).await,
         Route::Refresh => handlers::accounts::refresh(context, request).await,
@@ -247,10 +273,22 @@ async fn routed(
             handlers::media::rendition(context, picture, size, request.headers()).await
         }
         Route::Placeholder(size) => handlers::media::placeholder(context, size, request.headers()),
+        Route::Schema => Ok(handlers::health::schema(request.headers())),
         Route::Health => Ok(handlers::health::live()),
         Route::Ready => Ok(handlers::health::ready(context).await),
         Route::Options(allow) => Ok(respond::options(allow)),
     }
+}
+
+/// Who asks, as limits count them. Says once if that cannot be known.
+fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
+    let trusted = &server.app.config.http.trusted_proxies;
+    if address::speaks_for_others(peer, headers, trusted)
+        && !server.warned.swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!(%peer, "a proxy that is not in http.trusted_proxies: limits count all its clients as one");
+    }
+    address::client(peer, headers, trusted).into()
 }
 
 /// Where absolute URLs begin: as configured, else as the client named us.

@@ -13,6 +13,7 @@ use crate::service::App;
 use crate::service::Error;
 use crate::service::pictures::unknown_caller;
 use crate::storage;
+use crate::storage::Edit;
 use crate::storage::What;
 
 /// What a log-in gives.
@@ -84,8 +85,9 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`Error::Credentials`], whichever of the two is wrong.
+    /// [`Error::Credentials`], whichever of the two is wrong; [`Error::Throttled`] after too many of them.
     pub async fn log_in(&self, email: &str, password: String) -> Result<Session, Error> {
+        let attempt = self.throttle.try_name(email)?;
         let account = match email.parse::<Email>() {
             Ok(email) => match self.store.account_by_email(&email).await {
                 Ok(account) => Some(account),
@@ -100,6 +102,7 @@ impl App {
         let equal =
             password.len() <= password::BYTES_MAX && self.verify(password.clone(), stored).await?;
         let account = account.filter(|_| equal).ok_or(Error::Credentials)?;
+        self.throttle.name_was_right(email, attempt);
         let outdated = account.password_hash.as_deref();
         if outdated.is_some_and(password::is_outdated) {
             self.renew_hash(&account.user_id, password).await;
@@ -160,16 +163,27 @@ impl App {
         self.store.profile(caller).await.map_err(unknown_caller)
     }
 
-    /// Changes the caller's display name.
+    /// Changes the caller's display name. With `expected`, only if their profile is that one.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownCaller`], [`Error::Storage`].
-    pub async fn rename(&self, caller: &UserId, name: DisplayName) -> Result<Profile, Error> {
-        self.store
-            .rename(caller, name, self.now())
-            .await
-            .map_err(unknown_caller)
+    pub async fn rename(
+        &self,
+        caller: &UserId,
+        name: DisplayName,
+        expected: Option<Profile>,
+    ) -> Result<Profile, Error> {
+        let now = self.now();
+        let renamed = match expected {
+            None => self.store.rename(caller, name, now).await,
+            Some(expected) => {
+                self.store
+                    .edit_if(expected, Edit::Rename { name, now })
+                    .await
+            }
+        };
+        renamed.map_err(unknown_caller)
     }
 
     fn session(&self, user_id: UserId) -> Result<Session, Error> {

@@ -33,7 +33,8 @@ impl App {
 
     /// Forgets what need not be remembered. Called every minute.
     pub fn tidy_memory(&self) {
-        self.uploads.forget_idle();
+        self.throttle.forget_idle();
+        self.answers.forget_idle();
     }
 
     /// Closes the store so that the next start is quick. Nothing else is called afterwards.

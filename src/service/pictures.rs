@@ -15,26 +15,18 @@ use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::service::App;
 use crate::service::Error;
-use crate::service::Quota;
 use crate::service::Stored;
 use crate::service::metrics::Stage;
 use crate::storage;
+use crate::storage::Edit;
 use crate::storage::What;
 use crate::workers;
 use crate::workers::Pool;
 
 impl App {
-    /// Takes one upload from the user's quota. Called before the body is read, so that a flood costs nothing.
-    /// None: there is no limit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Throttled`] with the time to wait.
-    pub fn admit_upload(&self, caller: &UserId) -> Result<Option<Quota>, Error> {
-        self.uploads.take(caller).map_err(Error::Throttled)
-    }
-
     /// Replaces the caller's picture by what the upload shows; the picture before is gone with the same commit.
+    ///
+    /// With `expected`, only if the caller's profile is that one in the moment of the replacement.
     ///
     /// Once the decoded picture is handed to the store the replacement happens wholly or not at all, whether or not
     /// anyone still waits for the answer.
@@ -48,6 +40,7 @@ impl App {
         caller: &UserId,
         upload: Bytes,
         crop: Option<Crop>,
+        expected: Option<Profile>,
     ) -> Result<Profile, Error> {
         let begin = Instant::now();
         let turn = self.turns.wait(caller).await;
@@ -73,24 +66,45 @@ impl App {
             uploaded_at: self.now(),
         };
         let begin = Instant::now();
-        let replaced = self
-            .store
-            .replace_picture(caller, picture, rendered.renditions)
-            .await;
+        let renditions = rendered.renditions;
+        let replaced = match expected {
+            None => {
+                self.store
+                    .replace_picture(caller, picture, renditions)
+                    .await
+            }
+            Some(expected) => {
+                let edit = Edit::ReplacePicture {
+                    picture,
+                    renditions,
+                };
+                self.store.edit_if(expected, edit).await
+            }
+        };
         self.metrics.stage(Stage::Commit, begin.elapsed());
         replaced.map_err(unknown_caller)
     }
 
-    /// Takes the caller's picture away.
+    /// Takes the caller's picture away. With `expected`, only if their profile is that one.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownCaller`], [`Error::Storage`].
-    pub async fn remove_picture(&self, caller: &UserId) -> Result<Profile, Error> {
-        self.store
-            .remove_picture(caller, self.now())
-            .await
-            .map_err(unknown_caller)
+    pub async fn remove_picture(
+        &self,
+        caller: &UserId,
+        expected: Option<Profile>,
+    ) -> Result<Profile, Error> {
+        let now = self.now();
+        let removed = match expected {
+            None => self.store.remove_picture(caller, now).await,
+            Some(expected) => {
+                self.store
+                    .edit_if(expected, Edit::RemovePicture { now })
+                    .await
+            }
+        };
+        removed.map_err(unknown_caller)
     }
 
     /// A rendition of a live picture.

@@ -1,25 +1,65 @@
-//! How often a user may upload: a token bucket a user (GCRA), in memory. A restart forgets it.
+//! How often a user, an address or a log-in name may do what, in memory. A restart forgets it.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
+mod bucket;
 
-use governor::clock::{Clock, MonotonicClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
+use std::hash::Hash;
 
+use crate::config;
+use crate::domain::network::ClientAddress;
 use crate::domain::user::UserId;
+use crate::service::App;
+use crate::service::Error;
+use crate::service::throttle::bucket::Buckets;
 
-/// Seconds that the quota is stated for.
-pub const WINDOW_S: u32 = 3_600;
+/// What is counted, and by what.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Policy {
+    /// Uploads by user.
+    Upload,
+    /// Uploads by address.
+    UploadAddress,
+    /// Registrations, log-ins and refreshes by address.
+    LoginAddress,
+    /// Failed log-ins by name.
+    LoginName,
+    /// Requests by user.
+    Request,
+    /// Requests by address.
+    RequestAddress,
+}
+
+impl Policy {
+    /// Its name for clients.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::UploadAddress => "upload-address",
+            Self::LoginAddress => "login-address",
+            Self::LoginName => "login-name",
+            Self::Request => "request",
+            Self::RequestAddress => "request-address",
+        }
+    }
+
+    /// The time that its quota is stated for, in seconds.
+    #[must_use]
+    pub const fn window_s(self) -> u32 {
+        match self {
+            Self::Upload | Self::UploadAddress | Self::LoginName => 3_600,
+            Self::LoginAddress | Self::Request | Self::RequestAddress => 60,
+        }
+    }
+}
 
 /// What is left of a quota, for the `RateLimit` fields (draft-ietf-httpapi-ratelimit-headers-11).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
-    /// Uploads a window.
+    /// What is counted.
+    pub policy: Policy,
+    /// How many a window.
     pub limit: u32,
-    /// The window, in seconds.
-    pub window_s: u32,
-    /// Uploads that would be taken now.
+    /// How many would be taken now.
     pub remaining: u32,
     /// Time until the quota is whole again, in seconds.
     pub reset_s: u64,
@@ -30,114 +70,136 @@ pub struct Quota {
 pub struct Throttled {
     /// The quota that is used up.
     pub quota: Quota,
-    /// Time until one upload will be taken, in seconds, at least 1.
+    /// Time until one more will be taken, in seconds, at least 1.
     pub retry_after_s: u64,
 }
 
-type Limiter = governor::RateLimiter<
-    UserId,
-    DashMapStateStore<UserId>,
-    MonotonicClock,
-    StateInformationMiddleware,
->;
-
-/// Counts uploads by user.
-pub(super) struct Uploads {
-    limiter: Option<(Limiter, NonZeroU32)>,
+/// All limits.
+pub(super) struct Throttle {
+    uploads: Option<Buckets>,
+    uploads_of_address: Option<Buckets>,
+    logins_of_address: Option<Buckets>,
+    failed_logins: Option<Buckets>,
+    requests: Option<Buckets>,
+    requests_of_address: Option<Buckets>,
 }
 
-impl Uploads {
-    /// `per_hour` uploads in one go, coming back evenly over the hour; 0: no limit.
-    pub(super) fn new(per_hour: u32) -> Self {
-        let limiter = NonZeroU32::new(per_hour).map(|limit| {
-            let quota = governor::Quota::per_hour(limit);
-            let state = DashMapStateStore::default();
-            (
-                Limiter::new(quota, state, MonotonicClock).with_middleware(),
-                limit,
-            )
-        });
-        Self { limiter }
-    }
-
-    /// Takes one upload from the user's quota, or refuses. None: there is no limit.
-    pub(super) fn take(&self, user: &UserId) -> Result<Option<Quota>, Throttled> {
-        let Some((limiter, limit)) = &self.limiter else {
-            return Ok(None);
-        };
-        let quota = |remaining: u32| {
-            let taken = limit.get().saturating_sub(remaining);
-            let reset_s = u64::from(taken)
-                .saturating_mul(u64::from(WINDOW_S))
-                .div_ceil(u64::from(limit.get()));
-            Quota {
-                limit: limit.get(),
-                window_s: WINDOW_S,
-                remaining,
-                reset_s,
-            }
-        };
-        match limiter.check_key(user) {
-            Ok(state) => Ok(Some(quota(state.remaining_burst_capacity()))),
-            Err(refusal) => {
-                let wait = refusal.wait_time_from(MonotonicClock.now());
-                Err(Throttled {
-                    quota: quota(0),
-                    retry_after_s: seconds_up(wait).max(1),
-                })
-            }
+impl Throttle {
+    pub(super) fn new(config: &config::RateLimit) -> Self {
+        let buckets = |policy, limit| Buckets::new(policy, limit, config.keys_max);
+        Self {
+            uploads: buckets(Policy::Upload, config.uploads_per_hour),
+            uploads_of_address: buckets(Policy::UploadAddress, config.uploads_per_hour_per_address),
+            logins_of_address: buckets(Policy::LoginAddress, config.logins_per_minute_per_address),
+            failed_logins: buckets(Policy::LoginName, config.failed_logins_per_hour_per_name),
+            requests: buckets(Policy::Request, config.requests_per_minute_per_user),
+            requests_of_address: buckets(
+                Policy::RequestAddress,
+                config.requests_per_minute_per_address,
+            ),
         }
     }
 
-    /// Forgets users whose quota is whole: memory stays bounded by those who were active in the last window.
+    /// Forgets whoever is not limited just now.
     pub(super) fn forget_idle(&self) {
-        if let Some((limiter, _)) = &self.limiter {
-            limiter.retain_recent();
-            limiter.shrink_to_fit();
+        let all = [
+            &self.uploads,
+            &self.uploads_of_address,
+            &self.logins_of_address,
+            &self.failed_logins,
+            &self.requests,
+            &self.requests_of_address,
+        ];
+        all.into_iter().flatten().for_each(Buckets::forget_idle);
+    }
+
+    /// Takes one attempt to log in under that name. Given back if it succeeds.
+    pub(super) fn try_name(&self, name: &str) -> Result<Option<Quota>, Error> {
+        taken(self.failed_logins.as_ref(), &folded(name))
+    }
+
+    /// The attempt was right: it does not count.
+    pub(super) fn name_was_right(&self, name: &str, taken: Option<Quota>) {
+        given_back(self.failed_logins.as_ref(), &folded(name), taken);
+    }
+}
+
+impl App {
+    /// Takes one request of that address. None: there is no limit. The same holds for those below.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Throttled`] with the time to wait.
+    pub fn admit_address(&self, address: ClientAddress) -> Result<Option<Quota>, Error> {
+        taken(self.throttle.requests_of_address.as_ref(), &address)
+    }
+
+    /// Takes one registration, log-in or refresh of that address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Throttled`].
+    pub fn admit_login(&self, address: ClientAddress) -> Result<Option<Quota>, Error> {
+        taken(self.throttle.logins_of_address.as_ref(), &address)
+    }
+
+    /// Takes one request of that user.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Throttled`].
+    pub fn admit_user(&self, user: &UserId) -> Result<Option<Quota>, Error> {
+        taken(self.throttle.requests.as_ref(), user)
+    }
+
+    /// Takes one upload of that user and that address. Called before the body is read, so that a flood costs nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Throttled`]; nothing is taken then.
+    pub fn admit_upload(
+        &self,
+        user: &UserId,
+        address: ClientAddress,
+    ) -> Result<[Option<Quota>; 2], Error> {
+        let of_user = taken(self.throttle.uploads.as_ref(), user)?;
+        match taken(self.throttle.uploads_of_address.as_ref(), &address) {
+            Ok(of_address) => Ok([of_user, of_address]),
+            Err(refusal) => {
+                given_back(self.throttle.uploads.as_ref(), user, of_user);
+                Err(refusal)
+            }
         }
     }
+
+    /// Gives back what an upload has taken that was not taken on after all: no worker, no room.
+    pub fn forgive_upload(
+        &self,
+        user: &UserId,
+        address: ClientAddress,
+        [of_user, of_address]: [Option<Quota>; 2],
+    ) {
+        given_back(self.throttle.uploads.as_ref(), user, of_user);
+        given_back(
+            self.throttle.uploads_of_address.as_ref(),
+            &address,
+            of_address,
+        );
+    }
 }
 
-fn seconds_up(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_add(u64::from(duration.subsec_nanos() > 0))
+fn taken(buckets: Option<&Buckets>, key: &impl Hash) -> Result<Option<Quota>, Error> {
+    let taken = buckets.map(|buckets| buckets.take(key)).transpose();
+    taken.map_err(Error::Throttled)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn user_beyond_the_quota_is_told_when_to_come_back() {
-        let uploads = Uploads::new(2);
-        let (ada, bob): (UserId, UserId) = ("ada".parse().unwrap(), "bob".parse().unwrap());
-
-        assert_eq!(uploads.take(&ada).unwrap().unwrap().remaining, 1);
-        assert_eq!(uploads.take(&ada).unwrap().unwrap().remaining, 0);
-        let refused = uploads.take(&ada).unwrap_err();
-
-        assert!(
-            (1_790..=1_800).contains(&refused.retry_after_s),
-            "{refused:?}"
-        );
-        assert_eq!(
-            refused.quota,
-            Quota {
-                limit: 2,
-                window_s: 3_600,
-                remaining: 0,
-                reset_s: 3_600
-            }
-        );
-        assert!(uploads.take(&bob).is_ok());
+fn given_back(buckets: Option<&Buckets>, key: &impl Hash, taken: Option<Quota>) {
+    if let Some((buckets, taken)) = buckets.zip(taken) {
+        buckets.give_back(key, &taken);
     }
+}
 
-    #[test]
-    fn zero_means_no_limit() {
-        let uploads = Uploads::new(0);
-        let ada = "ada".parse().unwrap();
-
-        assert!((0..1_000).all(|_| uploads.take(&ada) == Ok(None)));
-    }
+/// A name as log-in compares it: without case and the space around it.
+fn folded(name: &str) -> String {
+    name.trim().to_lowercase()
 }

@@ -47,6 +47,7 @@ use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::storage::Counts;
+use crate::storage::Edit;
 use crate::storage::Error;
 use crate::storage::Store;
 use crate::storage::StoredRendition;
@@ -284,6 +285,24 @@ impl Store for SledStore {
         let user = user.clone();
         self.write_profile(Change::RemovePicture { user, now })
             .await
+    }
+
+    async fn edit_if(&self, expected: Profile, edit: Edit) -> Result<Profile, Error> {
+        let user = expected.user_id.clone();
+        let change = match edit {
+            Edit::Rename { name, now } => Change::Rename { user, name, now },
+            Edit::ReplacePicture {
+                picture,
+                renditions,
+            } => Change::ReplacePicture {
+                user,
+                picture,
+                renditions,
+            },
+            Edit::RemovePicture { now } => Change::RemovePicture { user, now },
+        };
+        let (expected, change) = (Box::new(expected), Box::new(change));
+        self.write_profile(Change::If { expected, change }).await
     }
 
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error> {

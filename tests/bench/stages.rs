@@ -204,7 +204,7 @@ fn commit(bencher: Bencher<'_, '_>) {
     let store = runtime.block_on(storage::open(&config)).expect("a store");
     let account = Account {
         user_id: user(),
-        email: "bench@example.org".parse().expect("an address"),
+        email: Some("bench@example.org".parse().expect("an address")),
         password_hash: None,
         created_at: at(1),
     };
@@ -229,7 +229,7 @@ fn commit(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn token_check(bencher: Bencher<'_, '_>) {
     let secret = "djH2-0x8s!kd92mmc0=w83hd&ns82hs0".to_owned().into();
-    let tokens = Tokens::new(&secret, 0);
+    let tokens = Tokens::new(&secret, 0).expect("a secret that is long enough");
     let token = tokens.issue(&user(), Kind::Access, at(0), 3_600);
     let token = token.expect("a token");
     bencher.bench(|| tokens.verify(&token, Kind::Access, at(1)).expect("a user"));

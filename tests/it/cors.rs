@@ -156,3 +156,41 @@ fn every_page_may_be_allowed() {
         assert_eq!(reply.field("access-control-allow-credentials"), None);
     }
 }
+
+#[test]
+fn preflight_lasts_as_long_as_configured_and_lets_conditions_and_keys_through() {
+    let server = Server::with(&[("cors.origins", "[\"*\"]"), ("cors.max_age_s", "60")]);
+
+    let reply = server.send(&preflight(PICTURE, "POST", ORIGIN)).expect(204);
+
+    assert_eq!(reply.field("access-control-max-age"), Some("60"));
+    let headers = words(reply.field("access-control-allow-headers"));
+    for name in [
+        "authorization",
+        "content-type",
+        "if-match",
+        "if-none-match",
+        "idempotency-key",
+    ] {
+        assert!(headers.contains(&name.to_owned()), "{headers:?}");
+    }
+    let vary = words(reply.field("vary"));
+    assert!(
+        vary.contains(&"access-control-request-method".to_owned()),
+        "{vary:?}"
+    );
+    let reply = server
+        .send(&Request::get(PROFILE).field("Origin", ORIGIN))
+        .expect(401);
+    let exposed = words(reply.field("access-control-expose-headers"));
+    for name in [
+        "etag",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-request-id",
+        "www-authenticate",
+    ] {
+        assert!(exposed.contains(&name.to_owned()), "{exposed:?}");
+    }
+}

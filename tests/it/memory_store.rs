@@ -16,6 +16,7 @@ use pockitd::domain::user::Email;
 use pockitd::domain::user::Profile;
 use pockitd::domain::user::UserId;
 use pockitd::storage::Counts;
+use pockitd::storage::Edit;
 use pockitd::storage::Error;
 use pockitd::storage::Store;
 use pockitd::storage::StoredRendition;
@@ -133,6 +134,38 @@ impl State {
         self.profiles
             .get_mut(user)
             .ok_or(Error::NotFound(What::User))
+    }
+
+    fn edit(&mut self, user: &UserId, edit: Edit) -> Result<Profile, Error> {
+        let profile = self.profile(user)?;
+        let (old, added) = match edit {
+            Edit::Rename { name, now } => {
+                profile.name = name;
+                profile.updated_at = now;
+                (None, None)
+            }
+            Edit::ReplacePicture {
+                picture,
+                renditions,
+            } => {
+                profile.updated_at = picture.uploaded_at;
+                let old = profile.picture.replace(picture.clone());
+                (old, Some((picture, renditions)))
+            }
+            Edit::RemovePicture { now } => {
+                let old = profile.picture.take();
+                if old.is_some() {
+                    profile.updated_at = now;
+                }
+                (old, None)
+            }
+        };
+        let answer = profile.clone();
+        if let Some((picture, renditions)) = added {
+            self.add_renditions(&picture, renditions)?;
+        }
+        self.drop_picture(old);
+        Ok(answer)
     }
 
     fn add_renditions(&mut self, picture: &Picture, files: Vec<Rendition>) -> Result<(), Error> {
@@ -261,12 +294,7 @@ impl Store for MemoryStore {
         name: DisplayName,
         now: Timestamp,
     ) -> Result<Profile, Error> {
-        self.write(|state| {
-            let profile = state.profile(user)?;
-            profile.name = name;
-            profile.updated_at = now;
-            Ok(profile.clone())
-        })
+        self.write(|state| state.edit(user, Edit::Rename { name, now }))
     }
 
     async fn replace_picture(
@@ -275,27 +303,23 @@ impl Store for MemoryStore {
         picture: Picture,
         renditions: Vec<Rendition>,
     ) -> Result<Profile, Error> {
-        self.write(|state| {
-            let profile = state.profile(user)?;
-            let old = profile.picture.replace(picture.clone());
-            profile.updated_at = picture.uploaded_at;
-            let answer = profile.clone();
-            state.add_renditions(&picture, renditions)?;
-            state.drop_picture(old);
-            Ok(answer)
-        })
+        let edit = Edit::ReplacePicture {
+            picture,
+            renditions,
+        };
+        self.write(|state| state.edit(user, edit))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
+        self.write(|state| state.edit(user, Edit::RemovePicture { now }))
+    }
+
+    async fn edit_if(&self, expected: Profile, edit: Edit) -> Result<Profile, Error> {
         self.write(|state| {
-            let profile = state.profile(user)?;
-            let old = profile.picture.take();
-            if old.is_some() {
-                profile.updated_at = now;
+            if *state.profile(&expected.user_id)? != expected {
+                return Err(Error::Changed);
             }
-            let answer = profile.clone();
-            state.drop_picture(old);
-            Ok(answer)
+            state.edit(&expected.user_id, edit)
         })
     }
 
@@ -412,23 +436,5 @@ impl Store for MemoryStore {
 
     async fn close(&self) -> Result<(), Error> {
         Ok(())
-    }
-}
-
-/// `SQLite`'s loop: the first write fails, then the second, and so on until none does.
-#[tokio::test]
-async fn every_write_failing_in_turn_leaves_the_state_before_it() {
-    for number in 1.. {
-        let store = MemoryStore::default();
-        store.fail_write(number);
-
-        let steps = crate::store::life_of_a_user(&store).await;
-
-        let failed = steps.iter().filter(|step| step.is_err()).count();
-        if !store.has_failed() {
-            assert_eq!((failed, number), (0, 9));
-            return;
-        }
-        assert!(failed > 0);
     }
 }

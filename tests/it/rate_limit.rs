@@ -73,7 +73,11 @@ fn refused_uploads_count_and_unauthenticated_ones_do_not() {
 
 #[test]
 fn limit_of_zero_is_none() {
-    let server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let server = Server::with(&[
+        ("rate_limit.uploads_per_hour", "0"),
+        ("rate_limit.uploads_per_hour_per_address", "0"),
+        ("rate_limit.requests_per_minute_per_user", "0"),
+    ]);
     let user = server.user();
     for _ in 0..40 {
         let reply = server.upload(&user, &fixture("pixel.jpg")).expect(200);
@@ -90,4 +94,131 @@ fn thirty_uploads_an_hour_are_the_default() {
     }
 
     server.upload(&user, &fixture("pixel.jpg")).expect(429);
+}
+
+#[test]
+fn upload_that_was_not_taken_on_does_not_count() {
+    let mut server = Server::with(&[("rate_limit.uploads_per_hour", "2")]);
+    let user = server.user();
+    server.stop();
+    // More than any disk has.
+    server.restart_with(&["--set", "storage.free_bytes_min=4000000000000000000"]);
+    for _ in 0..5 {
+        let reply = server.upload(&user, &fixture("pixel.jpg")).expect(507);
+        assert!(
+            reply
+                .field("ratelimit")
+                .unwrap()
+                .starts_with("\"upload\";r=1;")
+        );
+    }
+    server.upload(&user, &fixture("foreign.txt")).expect(400);
+    server.upload(&user, &fixture("foreign.txt")).expect(400);
+
+    server.upload(&user, &fixture("pixel.jpg")).expect(429);
+}
+
+fn log_in(email: &str, password: &str, address: &str) -> Request {
+    Request::post("/api/auth/login/")
+        .json(&json!({ "email": email, "password": password }))
+        .field("X-Forwarded-For", address)
+}
+
+#[test]
+fn failed_logins_are_slowed_by_name_wherever_they_come_from() {
+    let server = Server::with(&[
+        ("rate_limit.failed_logins_per_hour_per_name", "3"),
+        ("http.trusted_proxies", "[\"127.0.0.1\"]"),
+    ]);
+    let user = server.user();
+    for number in 0..10 {
+        let address = format!("192.0.2.{number}");
+        server
+            .send(&log_in(&user.email, &user.password, &address))
+            .expect(200);
+    }
+    for number in 0..3 {
+        let address = format!("198.51.100.{number}");
+        let email = if number == 1 {
+            user.email.to_uppercase()
+        } else {
+            user.email.clone()
+        };
+        server.send(&log_in(&email, "wrong", &address)).expect(401);
+    }
+
+    let reply = server
+        .send(&log_in(&user.email, &user.password, "203.0.113.1"))
+        .expect(429);
+
+    let wait: u32 = reply.field("retry-after").unwrap().parse().unwrap();
+    assert!((1..=1_200).contains(&wait), "{wait}");
+    server
+        .send(&log_in("nobody@example.org", "wrong", "198.51.100.1"))
+        .expect(401);
+}
+
+#[test]
+fn logins_are_limited_by_the_address_that_a_trusted_proxy_names() {
+    let limit = ("rate_limit.logins_per_minute_per_address", "2");
+    let trusting = Server::with(&[limit, ("http.trusted_proxies", "[\"127.0.0.0/8\"]")]);
+    let send = |server: &Server, address: &str| {
+        server
+            .send(&log_in("nobody@example.org", "wrong", address))
+            .status
+    };
+    assert_eq!(
+        [0; 3].map(|_| send(&trusting, "192.0.2.1")),
+        [401, 401, 429]
+    );
+    // What stands further left the client wrote itself.
+    assert_eq!(send(&trusting, "192.0.2.99, 192.0.2.1"), 429);
+    assert_eq!(send(&trusting, "192.0.2.1, 192.0.2.2"), 401);
+    assert_eq!(
+        ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:f::3"].map(|one| send(&trusting, one)),
+        [401, 401, 429]
+    );
+    let strict = Server::with(&[limit]);
+    assert_eq!(
+        ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|one| send(&strict, one)),
+        [401, 401, 429]
+    );
+    assert!(
+        strict.log().contains("http.trusted_proxies"),
+        "{}",
+        strict.log()
+    );
+}
+
+#[test]
+fn requests_are_limited_by_user_and_address_but_files_are_not() {
+    let server = Server::with(&[
+        ("rate_limit.requests_per_minute_per_user", "3"),
+        ("rate_limit.requests_per_minute_per_address", "20"),
+    ]);
+    let user = server.user();
+    let own = Request::get("/api/users/me/profile/").bearer(&user.access);
+    for left in ["2", "1", "0"] {
+        let reply = server.send(&own).expect(200);
+        let told = reply.field("ratelimit").unwrap().to_owned();
+        assert!(
+            told.starts_with(&format!("\"request\";r={left};t=")),
+            "{told}"
+        );
+    }
+    let refused = server.send(&own).expect(429);
+    assert_eq!(
+        refused.field("ratelimit-policy"),
+        Some("\"request\";q=3;w=60")
+    );
+    let public = format!("/api/users/{}/profile/", user.id);
+    let statuses: Vec<_> = (0..20).map(|_| server.get(&public).status).collect();
+    assert!(
+        statuses.contains(&200) && statuses.contains(&429),
+        "{statuses:?}"
+    );
+    for _ in 0..30 {
+        server.get("/media/default/512.jpg").expect(200);
+        server.get("/healthz").expect(200);
+    }
 }

@@ -87,6 +87,7 @@ macro_rules! conformance {
                 deleted_user_leaves_nothing_and_frees_the_email,
                 acknowledged_writes_are_there_after_reopening,
                 dropped_future_leaves_all_or_nothing,
+                of_changes_that_expect_the_same_one_happens,
                 uploads_of_one_user_at_once_leave_one_picture,
                 reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
                 audit_of_a_sound_store_sees_everything_and_finds_nothing,
@@ -252,4 +253,22 @@ pub(crate) fn noise(seed: u64, length: usize) -> Bytes {
         .flatten()
         .take(length)
         .collect()
+}
+
+/// `SQLite`'s loop: the first write fails, then the second, and so on until none does.
+#[tokio::test]
+async fn every_write_failing_in_turn_leaves_the_state_before_it() {
+    for number in 1.. {
+        let store = MemoryStore::default();
+        store.fail_write(number);
+
+        let steps = life_of_a_user(&store).await;
+
+        let failed = steps.iter().filter(|step| step.is_err()).count();
+        if !store.has_failed() {
+            assert_eq!((failed, number), (0, 8));
+            return;
+        }
+        assert!(failed > 0);
+    }
 }

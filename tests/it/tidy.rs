@@ -52,6 +52,8 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["auth/fetch"]),
     ("multer", &["http"]),
     ("httparse", &["http/head"]),
+    ("ipnet", &["domain/network"]),
+    ("governor", &["service/throttle"]),
     ("figment", &["config"]),
     ("clap", &["cli"]),
     ("jsonwebtoken", &["auth"]),

@@ -35,6 +35,10 @@ impl From<Refusal> for ApiError {
                 .with(CONNECTION, CLOSE),
             R::Incomplete => bad("The request body is incomplete or malformed.".to_owned())
                 .with(CONNECTION, CLOSE),
+            R::IdempotencyKey => bad(
+                "The Idempotency-Key must be one text of 1 to 255 visible ASCII characters."
+                    .to_owned(),
+            ),
             R::NotAnObject(found) => {
                 let sentence = format!("Invalid data. Expected a dictionary, but got {found}.");
                 Self::field(code, "non_field_errors", sentence)
@@ -131,6 +135,7 @@ fn form(refusal: Refusal) -> ApiError {
         | R::Json(_)
         | R::NotAnObject(_)
         | R::Fields(_)
+        | R::IdempotencyKey
         | R::BodyTooLarge { .. }
         | R::Slow { .. }
         | R::TooSlow { .. }

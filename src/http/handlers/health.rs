@@ -1,12 +1,13 @@
-//! Liveness and readiness, for whoever restarts the server or sends it traffic.
+//! Liveness and readiness, for whoever restarts the server or sends it traffic; and what it has to offer.
 
-use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, StatusCode};
 use serde_json::{Map, json};
 
 use crate::http::handlers::Context;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::http::schema;
 use crate::service;
 
 /// When to ask again after a 503, in seconds.
@@ -15,6 +16,11 @@ const RETRY_S: u64 = 5;
 /// `GET /healthz`: the process answers.
 pub(in crate::http) fn live() -> Reply {
     respond::json(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+/// `GET /api/schema/`: what there is to ask for.
+pub(in crate::http) fn schema(headers: &HeaderMap) -> Reply {
+    respond::text_if_changed(schema::DOCUMENT, headers)
 }
 
 /// `GET /readyz`: an upload would be taken. 503 with the check that failed if not.

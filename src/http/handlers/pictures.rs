@@ -1,59 +1,102 @@
 //! The caller's picture.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request};
 
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
 use crate::http::body::Body;
 use crate::http::error::ApiError;
 use crate::http::form;
+use crate::http::form::Form;
 use crate::http::handlers::Context;
 use crate::http::handlers::split;
-use crate::http::rate_limit;
-use crate::http::respond;
+use crate::http::request;
 use crate::http::respond::Reply;
+use crate::service;
+use crate::service::idempotence::Begun;
 
 /// `POST, PUT /api/users/me/profile/picture/`: replaces the caller's picture.
 ///
 /// # Errors
 ///
-/// 401, 429 `throttled`, 415 `unsupported_media_type`, 400 for an unusable image, 503 `busy`, 507 `disk_full`: in that
-/// order; the first two before a byte of the body is read.
+/// 401, 412 `precondition_failed`, 429 `throttled`, 415 `unsupported_media_type`, 400 for an unusable image, 409 or 422
+/// for the `Idempotency-Key`, 503 `busy`, 507 `disk_full`: in that order; the first three before a byte of the body is
+/// read.
 pub(in crate::http) async fn replace(
     context: Context<'_>,
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let (headers, body) = split(request);
     let caller = context.authenticate(&headers).await?;
-    let quota = context.app.admit_upload(&caller)?;
+    let key = request::idempotency_key(&headers)?;
+    // An upload that is repeated finds the profile changed by itself: its condition comes after its key.
+    if key.is_none() {
+        context.expected(&headers, &caller).await?;
+    }
+    let taken = context.app.admit_upload(&caller, context.client)?;
+    context.met.note(taken.into_iter().flatten());
+    let outcome = read_and_replace(context, &headers, body, &caller, key).await;
+    // What we had no room for does not count.
+    if outcome.as_ref().is_err_and(ApiError::is_ours) {
+        context.app.forgive_upload(&caller, context.client, taken);
+    }
+    Ok(context.written(&outcome?))
+}
+
+async fn read_and_replace(
+    context: Context<'_>,
+    headers: &HeaderMap,
+    body: Body,
+    caller: &UserId,
+    key: Option<String>,
+) -> Result<Profile, ApiError> {
     let config = &context.app.config.http;
     let begin = Instant::now();
-    let form = form::read(&headers, body, &caller, context.room, config).await?;
-    let metrics = &context.app.metrics;
-    metrics.received(form.image.len(), begin.elapsed());
-    let profile = context
+    let form = form::read(headers, body, caller, context.room, config).await?;
+    context
         .app
-        .replace_picture(&caller, form.image, form.crop)
-        .await?;
-    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
-    let mut reply = respond::json(StatusCode::OK, &body);
-    reply
-        .headers_mut()
-        .extend(quota.iter().flat_map(rate_limit::fields));
-    Ok(reply)
+        .metrics
+        .received(form.image.len(), begin.elapsed());
+    let repeated = key.map(|key| context.app.begin_once(caller, key, &form.image, form.crop));
+    match repeated.transpose()?.flatten() {
+        None => {
+            let expected = context.expected(headers, caller).await?;
+            let replaced = context
+                .app
+                .replace_picture(caller, form.image, form.crop, expected);
+            Ok(replaced.await?)
+        }
+        Some(Begun::Before(profile)) => Ok(*profile),
+        Some(Begun::First(ticket)) => {
+            let expected = context.expected(headers, caller).await?;
+            let (app, caller) = (Arc::clone(context.app), caller.clone());
+            let Form { image, crop } = form;
+            // Goes on when the client has gone: it will ask again what came of it.
+            let replacing = context.tasks.spawn(async move {
+                let profile = app.replace_picture(&caller, image, crop, expected).await?;
+                ticket.answer(&profile);
+                Ok::<_, service::Error>(profile)
+            });
+            let replaced = replacing.await.map_err(|_| service::Error::Cancelled)?;
+            Ok(replaced?)
+        }
+    }
 }
 
 /// `DELETE /api/users/me/profile/picture/`: takes the caller's picture away.
 ///
 /// # Errors
 ///
-/// 401.
+/// 401, 412 `precondition_failed`.
 pub(in crate::http) async fn remove(
     context: Context<'_>,
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let caller = context.authenticate(request.headers()).await?;
-    let profile = context.app.remove_picture(&caller).await?;
-    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
-    Ok(respond::json(StatusCode::OK, &body))
+    let expected = context.expected(request.headers(), &caller).await?;
+    let profile = context.app.remove_picture(&caller, expected).await?;
+    Ok(context.written(&profile))
 }

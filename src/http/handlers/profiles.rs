@@ -1,6 +1,6 @@
 //! Profiles: anybody's, and the caller's own.
 
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request};
 
 use crate::domain::user::DisplayName;
 use crate::domain::user::UserId;
@@ -17,10 +17,13 @@ use crate::http::respond::Reply;
 /// # Errors
 ///
 /// 404.
-pub(in crate::http) async fn any(context: Context<'_>, user: UserId) -> Result<Reply, ApiError> {
-    let profile = context.app.profile(&user).await?;
-    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
-    Ok(respond::json(StatusCode::OK, &body))
+pub(in crate::http) async fn any(
+    context: Context<'_>,
+    user: UserId,
+    headers: &HeaderMap,
+) -> Result<Reply, ApiError> {
+    let (body, etag) = context.shown(&context.app.profile(&user).await?);
+    Ok(respond::if_changed(&body, etag, headers))
 }
 
 /// `GET /api/users/me/profile/`
@@ -33,16 +36,15 @@ pub(in crate::http) async fn own(
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let caller = context.authenticate(request.headers()).await?;
-    let profile = context.app.own_profile(&caller).await?;
-    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
-    Ok(respond::json(StatusCode::OK, &body))
+    let (body, etag) = context.shown(&context.app.own_profile(&caller).await?);
+    Ok(respond::if_changed(&body, etag, request.headers()))
 }
 
 /// `PATCH /api/users/me/profile/`: changes what is given; without a name, nothing.
 ///
 /// # Errors
 ///
-/// 401, 400 `invalid`.
+/// 401, 400 `invalid`, 412 `precondition_failed`.
 pub(in crate::http) async fn rename(
     context: Context<'_>,
     request: Request<Body>,
@@ -53,10 +55,10 @@ pub(in crate::http) async fn rename(
     let name = fields.optional("name");
     let name: Option<DisplayName> = fields.parsed("name", name);
     fields.finish()?;
+    let expected = context.expected(&headers, &caller).await?;
     let profile = match name {
-        Some(name) => context.app.rename(&caller, name).await?,
+        Some(name) => context.app.rename(&caller, name, expected).await?,
         None => context.app.own_profile(&caller).await?,
     };
-    let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
-    Ok(respond::json(StatusCode::OK, &body))
+    Ok(context.written(&profile))
 }

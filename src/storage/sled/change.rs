@@ -65,6 +65,11 @@ pub(super) enum Change {
         user: UserId,
         now: Timestamp,
     },
+    /// The change, if the profile is this one.
+    If {
+        expected: Box<Profile>,
+        change: Box<Self>,
+    },
     Mend {
         entry: Entry,
         problem: Problem,
@@ -89,6 +94,7 @@ impl Change {
         let renditions = match self {
             Self::ReplacePicture { renditions, .. } => renditions,
             Self::PutUser { user, .. } => &user.renditions,
+            Self::If { change, .. } => return change.added_bytes(),
             _ => return 0,
         };
         renditions.iter().fold(0, |sum, rendition| {
@@ -98,10 +104,11 @@ impl Change {
 
     /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
     pub(super) fn removes(&self) -> bool {
-        matches!(
-            self,
-            Self::DeleteUser { .. } | Self::RemovePicture { .. } | Self::Mend { .. }
-        )
+        match self {
+            Self::DeleteUser { .. } | Self::RemovePicture { .. } | Self::Mend { .. } => true,
+            Self::If { change, .. } => change.removes(),
+            _ => false,
+        }
     }
 
     /// Puts the change into a transaction.
@@ -126,6 +133,14 @@ impl Change {
                 renditions,
             } => writes.replace_picture(user, picture, renditions)?,
             Self::RemovePicture { user, now } => writes.remove_picture(user, *now)?,
+            Self::If { expected, change } => {
+                let user = &expected.user_id;
+                let found = lookup::profile_record(view, user)?.into_profile(user.clone());
+                if found != **expected {
+                    return Err(Error::Changed);
+                }
+                return change.apply(view);
+            }
             Self::Mend {
                 entry,
                 problem,

@@ -36,6 +36,7 @@ pub(super) fn remember(engine: &Engine, change: &Change) {
 
 fn beside_all(engine: &Engine, change: &Change) {
     let (user, email, picture) = match change {
+        Change::If { change, .. } => return beside_all(engine, change),
         Change::CreateUser { account, .. } => (&account.user_id, Some(&account.email), None),
         Change::PutUser { user, .. } => {
             let picture = user.profile.picture.as_ref().map(|picture| picture.id);

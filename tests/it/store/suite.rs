@@ -33,6 +33,7 @@ pub(super) use moved::{
 pub(super) use nameless::users_without_an_email_are_many_and_in_nobodys_way;
 pub(super) use together::{
     acknowledged_writes_are_there_after_reopening, dropped_future_leaves_all_or_nothing,
+    of_changes_that_expect_the_same_one_happens,
     reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
     uploads_of_one_user_at_once_leave_one_picture,
 };

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use pockitd::domain::picture::Picture;
 use pockitd::storage::Counts;
+use pockitd::storage::Edit;
+use pockitd::storage::Error;
 
 use super::create;
 use super::is_gone;
@@ -164,4 +166,50 @@ pub(in crate::store) async fn reader_of_a_replaced_picture_sees_all_of_it_or_not
     for reader in readers {
         assert!(reader.await.unwrap() > 0);
     }
+}
+
+pub(in crate::store) async fn of_changes_that_expect_the_same_one_happens(place: &impl Place) {
+    let store = place.open().await;
+    create(&*store, "ada").await;
+    for round in 0..3_u64 {
+        let seen = store.profile(&user("ada")).await.unwrap();
+        let now = at(100 + round as i64);
+        let mut changes = Vec::new();
+        for number in 0..6_u64 {
+            let (picture, renditions) = usual_picture(10 * round + number + 1);
+            let edit = match number % 3 {
+                0 => Edit::Rename {
+                    name: format!("Ada {number}").parse().unwrap(),
+                    now,
+                },
+                _ => Edit::ReplacePicture {
+                    picture,
+                    renditions,
+                },
+            };
+            let (store, seen) = (Arc::clone(&store), seen.clone());
+            changes.push(tokio::spawn(async move { store.edit_if(seen, edit).await }));
+        }
+        let mut done = Vec::new();
+        for change in changes {
+            match change.await.unwrap() {
+                Ok(profile) => done.push(profile),
+                Err(error) => assert!(matches!(error, Error::Changed), "{error}"),
+            }
+        }
+
+        assert_eq!(done, [store.profile(&user("ada")).await.unwrap()]);
+    }
+    let seen = store.profile(&user("ada")).await.unwrap();
+    let rename = |now| Edit::Rename {
+        name: "Ada".parse().unwrap(),
+        now: at(now),
+    };
+    store.edit_if(seen.clone(), rename(900)).await.unwrap();
+    let late = store.edit_if(seen.clone(), rename(901)).await;
+    assert!(matches!(late, Err(Error::Changed)));
+    store.delete_user(&user("ada")).await.unwrap();
+    let remove = Edit::RemovePicture { now: at(902) };
+    let gone = store.edit_if(seen, remove).await;
+    assert!(matches!(gone, Err(Error::NotFound(_))));
 }
