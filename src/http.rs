@@ -1,4 +1,4 @@
-//! Bytes on a socket to use cases and back: HTTP/1.1 on raw hyper. The only place that knows status codes.
+//! Bytes on a socket to use cases and back: HTTP/1.1 on raw hyper, and HTTP/2 where TLS is on. The only place that knows status codes.
 //!
 //! A refusal is a value (`error::ApiError`), never a dropped connection, as long as the client reads. Only a head that
 //! hyper cannot parse is answered by hyper itself: 400 or 431 without a body. Every read has a limit and a deadline; both come from `[http]` of the configuration.
@@ -6,6 +6,7 @@
 pub mod admin;
 mod body;
 mod conditional;
+mod connection;
 mod cors;
 mod crowd;
 mod disposition;
@@ -17,10 +18,12 @@ pub mod fuzzing;
 mod handlers;
 pub mod metrics;
 pub mod opening;
+pub mod probe;
 mod rate_limit;
 mod request;
 mod respond;
 mod room;
 mod route;
 pub mod server;
+pub mod tls;
 mod wire;

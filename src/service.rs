@@ -21,6 +21,7 @@ use crate::auth;
 use crate::auth::keys;
 use crate::auth::password;
 use crate::auth::token;
+use crate::config;
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::domain::user::Invalid;
@@ -124,6 +125,15 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+/// Whether the configured secret, if it is in a file, can be used. Makes nothing.
+///
+/// # Errors
+///
+/// A file that cannot be read, or a secret that others could guess.
+pub fn check_secret(config: &config::Auth) -> Result<(), StartError> {
+    Ok(keys::check(config)?)
 }
 
 /// The program without its front ends.

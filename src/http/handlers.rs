@@ -14,6 +14,7 @@ use crate::http::error::ApiError;
 use crate::http::request;
 use crate::http::room::Room;
 use crate::service::App;
+use crate::service::metrics::Stages;
 
 /// What a handler works with.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Context<'a> {
     pub(super) room: &'a Room,
     /// Begin of absolute URLs, without a slash at the end.
     pub(super) base: &'a str,
+    /// Where an upload notes how long it takes.
+    pub(super) stages: &'a Stages,
 }
 
 impl Context<'_> {

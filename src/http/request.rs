@@ -46,6 +46,8 @@ pub(super) enum Refusal {
     TooSlow { limit: u64, actual: u64 },
     #[error("the framing is ambiguous")]
     Framing(#[source] Violation),
+    #[error("the head has {actual} fields, the limit is {limit}")]
+    TooManyFields { limit: usize, actual: usize },
     #[error("the body broke off")]
     Incomplete,
     #[error("there is no room for another body")]
@@ -71,6 +73,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Slow { .. } | Self::TooSlow { .. } => "timeout",
             Self::Framing(_) => "bad_framing",
+            Self::TooManyFields { .. } => "too_many_fields",
             Self::Incomplete => "incomplete_body",
             Self::BodiesFull => "busy",
         }

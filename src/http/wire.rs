@@ -1,13 +1,14 @@
-//! The socket as hyper sees it: every byte that comes in is watched, every write has a deadline.
+//! The socket as hyper sees it: what comes in is watched for HTTP/1.1, every write has a deadline. With TLS, the socket is
+//! the decrypted one.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::framing::{Violation, Watcher};
@@ -17,26 +18,53 @@ pub(super) type Found = Arc<OnceLock<(u64, Violation)>>;
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Wire {
-    socket: TcpStream,
-    watcher: Watcher,
-    found: Found,
+pub(super) struct Wire<S> {
+    socket: S,
+    /// For HTTP/1.1 only.
+    watcher: Option<(Watcher, Found)>,
+    /// Bytes that the socket took.
+    written: Arc<AtomicU64>,
     write_timeout: Duration,
     /// When the write that the client does not take must be over.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Wire {
-    pub(super) fn new(socket: TcpStream, write_timeout: Duration) -> (Self, Found) {
-        let found = Found::default();
-        let wire = Self {
+impl<S> Wire<S> {
+    /// Looks at nothing that comes in.
+    pub(super) fn new(socket: S, write_timeout: Duration) -> Self {
+        Self {
             socket,
-            watcher: Watcher::new(),
-            found: Arc::clone(&found),
+            watcher: None,
+            written: Arc::default(),
             write_timeout,
             stalled: None,
-        };
+        }
+    }
+
+    /// Looks for requests of HTTP/1.1 that two servers could read differently.
+    pub(super) fn watched(socket: S, write_timeout: Duration) -> (Self, Found) {
+        let found = Found::default();
+        let mut wire = Self::new(socket, write_timeout);
+        wire.watcher = Some((Watcher::new(), Arc::clone(&found)));
         (wire, found)
+    }
+
+    /// How many bytes the socket has taken so far.
+    pub(super) fn written(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.written)
+    }
+
+    /// Counts what a write came to.
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &written {
+            let count = u64::try_from(*count).unwrap_or(u64::MAX);
+            self.written.fetch_add(count, Ordering::Relaxed);
+        }
+        self.in_time(context, written)
     }
 
     /// A client that takes nothing for the whole timeout is given up: it would hold the answer in memory for ever.
@@ -59,7 +87,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -68,17 +96,18 @@ impl AsyncRead for Wire {
         let wire = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut wire.socket).poll_read(context, buffer))?;
-        wire.watcher
-            .watch(buffer.filled().get(before..).unwrap_or_default());
-        if let Some(found) = wire.watcher.found() {
-            // Only the first is kept: behind it, nothing can be told.
-            let _ = wire.found.set(found);
+        if let Some((watcher, first)) = &mut wire.watcher {
+            watcher.watch(buffer.filled().get(before..).unwrap_or_default());
+            if let Some(found) = watcher.found() {
+                // Only the first is kept: behind it, nothing can be told.
+                let _ = first.set(found);
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -86,7 +115,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let written = Pin::new(&mut wire.socket).poll_write(context, bytes);
-        wire.in_time(context, written)
+        wire.wrote(context, written)
     }
 
     fn poll_write_vectored(
@@ -96,7 +125,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let written = Pin::new(&mut wire.socket).poll_write_vectored(context, slices);
-        wire.in_time(context, written)
+        wire.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -104,10 +133,15 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+        // With TLS, what was written may still be in memory.
+        let wire = self.get_mut();
+        let flushed = Pin::new(&mut wire.socket).poll_flush(context);
+        wire.in_time(context, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+        let wire = self.get_mut();
+        let ended = Pin::new(&mut wire.socket).poll_shutdown(context);
+        wire.in_time(context, ended)
     }
 }

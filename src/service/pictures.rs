@@ -17,7 +17,7 @@ use crate::service::App;
 use crate::service::Error;
 use crate::service::Quota;
 use crate::service::Stored;
-use crate::service::metrics::Stage;
+use crate::service::metrics::{Stage, Stages};
 use crate::storage;
 use crate::storage::What;
 use crate::workers;
@@ -36,6 +36,8 @@ impl App {
 
     /// Replaces the caller's picture by what the upload shows; the picture before is gone with the same commit.
     ///
+    /// How long its stages took is noted, whatever comes of it.
+    ///
     /// Once the decoded picture is handed to the store the replacement happens wholly or not at all, whether or not
     /// anyone still waits for the answer.
     ///
@@ -48,14 +50,19 @@ impl App {
         caller: &UserId,
         upload: Bytes,
         crop: Option<Crop>,
+        stages: &Stages,
     ) -> Result<Profile, Error> {
+        let over = |stage, begin: Instant| {
+            self.metrics.stage(stage, begin.elapsed());
+            stages.note(stage, begin.elapsed());
+        };
         let begin = Instant::now();
         let turn = self.turns.wait(caller).await;
-        self.metrics.stage(Stage::Turn, begin.elapsed());
+        over(Stage::Turn, begin);
         let turn = turn?;
         let begin = Instant::now();
         let rendered = self.workers.render(upload.clone(), crop).await;
-        self.metrics.stage(Stage::Render, begin.elapsed());
+        over(Stage::Render, begin);
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop((upload, turn));
         let picture = Picture {
@@ -76,7 +83,7 @@ impl App {
             .store
             .replace_picture(caller, picture, rendered.renditions)
             .await;
-        self.metrics.stage(Stage::Commit, begin.elapsed());
+        over(Stage::Commit, begin);
         replaced.map_err(unknown_caller)
     }
 

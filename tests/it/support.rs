@@ -8,6 +8,7 @@ pub mod form;
 pub mod jpeg;
 pub mod process;
 pub mod raw;
+pub mod secure;
 pub mod server;
 pub mod strict;
 pub mod token;

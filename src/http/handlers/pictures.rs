@@ -12,6 +12,7 @@ use crate::http::handlers::split;
 use crate::http::rate_limit;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::service::metrics::Stage;
 
 /// `POST, PUT /api/users/me/profile/picture/`: replaces the caller's picture.
 ///
@@ -28,12 +29,14 @@ pub(in crate::http) async fn replace(
     let quota = context.app.admit_upload(&caller)?;
     let config = &context.app.config.http;
     let begin = Instant::now();
-    let form = form::read(&headers, body, &caller, context.room, config).await?;
+    let form = form::read(&headers, body, &caller, context.room, config).await;
+    context.stages.note(Stage::Receive, begin.elapsed());
+    let form = form?;
     let metrics = &context.app.metrics;
     metrics.received(form.image.len(), begin.elapsed());
     let profile = context
         .app
-        .replace_picture(&caller, form.image, form.crop)
+        .replace_picture(&caller, form.image, form.crop, context.stages)
         .await?;
     let body = respond::profile(&profile, context.base, &context.app.config.picture.sizes_px);
     let mut reply = respond::json(StatusCode::OK, &body);
