@@ -10,6 +10,7 @@ mod errand;
 mod manager;
 mod memory;
 mod migrate;
+mod owner;
 mod serve;
 mod settings;
 

@@ -367,3 +367,24 @@ fn log_in_json_is_one_object_a_line_without_secrets() {
         assert!(!log.contains(secret), "a secret is in the log");
     }
 }
+
+#[test]
+fn root_does_not_open_the_data_of_a_service_but_asks_its_server() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: who opens the data of a service: only root can");
+        return;
+    }
+    let server = Server::start();
+    let data = server.home().data_dir();
+    std::os::unix::fs::chown(&data, Some(65_534), None).unwrap();
+    server.home().run(&["user", "list"]).expect(0);
+
+    let home = Setup::new().home();
+    std::fs::create_dir(home.data_dir()).unwrap();
+    std::os::unix::fs::chown(home.data_dir(), Some(65_534), None).unwrap();
+    for arguments in [&["user", "list"][..], &["migrate", "export", "all.tar"]] {
+        let refused = home.run(arguments);
+        assert_failed(&refused, &["65534", "setpriv"]);
+    }
+    assert_eq!(std::fs::read_dir(home.data_dir()).unwrap().count(), 0);
+}
