@@ -220,7 +220,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let verbose = cli.common.verbose;
     let errand = |config| Errand { config, verbose };
     match cli.command {
-        Command::Serve(arguments) => serve::run(config(arguments.texts())?),
+        Command::Serve(arguments) => serve::run(arguments.applied(config(arguments.texts())?)),
         Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),

@@ -14,6 +14,7 @@ use crate::cli::Failure;
 use crate::cli::manager;
 use crate::cli::memory;
 use crate::cli::print_line;
+use crate::config;
 use crate::config::Config;
 use crate::http::admin;
 use crate::http::metrics;
@@ -34,6 +35,9 @@ pub(super) struct Arguments {
     /// Begin of the URLs in answers (`http.public_url`)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// For measurements beside a server with the same configuration: plain HTTP, no metrics
+    #[arg(long, hide = true)]
+    private: bool,
 }
 
 impl Arguments {
@@ -49,6 +53,15 @@ impl Arguments {
             .chain(public_url)
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
+    }
+
+    /// Without the listeners that a private server has no use for.
+    pub(super) fn applied(&self, mut config: Config) -> Config {
+        if self.private {
+            config.tls = config::Tls::default();
+            config.metrics = config::Metrics::default();
+        }
+        config
     }
 }
 

@@ -156,7 +156,7 @@ fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
                     mistakes.extend(described(error).into_iter().map(|mistake| Mistake {
                         origin: origin.clone(),
                         ..mistake
-                    }))
+                    }));
                 }
             }
         }

@@ -314,7 +314,7 @@ async fn streams_of_a_connection_are_bounded_and_resets_do_not_help() {
 }
 
 #[tokio::test]
-async fn connection_that_asks_nothing_or_takes_nothing_is_ended() {
+async fn connection_that_asks_nothing_or_takes_nothing_ends() {
     let server = setup()
         .set("http.head_timeout_ms", "300")
         .set("http.write_timeout_ms", "500")
@@ -323,7 +323,7 @@ async fn connection_that_asks_nothing_or_takes_nothing_is_ended() {
     let mut client = Http2::open(&server).await;
     let uploaded = client.send(upload(&access, "orientation-6.jpg")).await;
     let profile = uploaded.unwrap().expect(200).json();
-    assert!(client.is_ended().await, "an idle connection");
+    assert!(client.ends().await, "an idle connection");
 
     // A client that lives, answers pings, and has no window for what it asked for.
     let url = profile["profile_picture_url"].as_str().unwrap();
@@ -333,7 +333,7 @@ async fn connection_that_asks_nothing_or_takes_nothing_is_ended() {
     let begin = Instant::now();
     let reply = stuck.sender.send_request(picture).await.unwrap();
     assert_eq!(reply.status(), 200);
-    assert!(stuck.is_ended().await, "a picture that nobody takes");
+    assert!(stuck.ends().await, "a picture that nobody takes");
     assert!(begin.elapsed() >= Duration::from_millis(750));
     assert!(reply.into_body().collect().await.is_err(), "no picture");
 }

@@ -120,7 +120,7 @@ impl Http2 {
     }
 
     /// Whether the server ends the connection.
-    pub async fn is_ended(self) -> bool {
+    pub async fn ends(self) -> bool {
         let Self { sender, connection } = self;
         let ended = timeout(DEADLINE, connection).await.is_ok();
         drop(sender);
