@@ -7,9 +7,12 @@ mod audit;
 mod bench_upload;
 mod check;
 mod errand;
+mod manager;
 mod memory;
 mod migrate;
+mod owner;
 mod serve;
+mod settings;
 
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -37,6 +40,7 @@ pub type Failure = Box<dyn StdError + Send + Sync>;
     name = "pockitd",
     version,
     max_term_width = 100,
+    after_help = "Examples:\n  pockitd serve\n  pockitd user add ada@example.org --name Ada\n  pockitd help check store",
     arg_required_else_help = true
 )]
 struct Cli {
@@ -49,7 +53,7 @@ struct Cli {
 /// What every subcommand takes.
 #[derive(Args, Debug)]
 struct Common {
-    /// Configuration file; without it pockit.toml in this directory, if there is one
+    /// Configuration file; without it pockit.toml in this directory, else /etc/pockitd/pockit.toml, if there is one
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory of the database and the signing key (`storage.data_dir`)
@@ -106,7 +110,10 @@ enum Command {
     )]
     Serve(serve::Arguments),
     /// Add, list and delete users
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pockitd user add ada@example.org --name Ada\n  pockitd user list --json"
+    )]
     User(admin::User),
     /// Print an access token for a user
     #[command(
@@ -114,7 +121,10 @@ enum Command {
     )]
     Token(admin::Token),
     /// Move users and pictures in and out
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pockitd migrate export backup.tar\n  pockitd migrate import backup.tar"
+    )]
     Migrate(migrate::Migrate),
     /// Remove pictures that no profile points at, and find profiles whose picture cannot be read
     #[command(
@@ -122,15 +132,45 @@ enum Command {
         back.\n\nExamples:\n  pockitd gc-pictures --dry-run\n  pockitd gc-pictures --repair --json"
     )]
     GcPictures(audit::GcPictures),
-    /// Ask about this machine, or about what is stored on it
-    #[command(subcommand)]
+    /// Ask about this machine, a running server, or what is stored
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pockitd check sandbox\n  pockitd check store\n  pockitd check health"
+    )]
     Check(check::Check),
+    /// Show or check the configuration
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pockitd config show\n  pockitd config check"
+    )]
+    Config(settings::Settings),
+    /// Print what a shell needs to complete this command line
+    #[command(
+        after_help = "Examples:\n  pockitd completions bash > /etc/bash_completion.d/pockitd\n  pockitd completions zsh > \
+        ~/.zfunc/_pockitd\n  pockitd completions fish > ~/.config/fish/completions/pockitd.fish"
+    )]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
     /// Measure uploads: of a private server with this configuration, or of the one at --url
     #[command(after_help = bench_upload::EXAMPLES)]
     BenchUpload(Box<bench_upload::Arguments>),
     /// Decode one picture for the server at the other end of standard input; not for people
     #[command(name = workers::SUBCOMMAND, hide = true)]
     DecodeWorker,
+}
+
+/// A shell that can be helped.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
 }
 
 /// Runs the program.
@@ -182,7 +222,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(arguments) => {
             let texts = arguments.texts();
-            serve::run(config(texts.clone())?, &|| load(&cli.common, texts.clone()))
+            serve::run(arguments.applied(config(texts.clone())?), &|| {
+                load(&cli.common, texts.clone())
+            })
         }
         Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
@@ -194,23 +236,46 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::BenchUpload(arguments) => {
             bench_upload::run(|| config(Vec::new()), &cli.common.arguments(), &arguments)
         }
+        Command::Config(command) => settings::run(&sources(&cli.common, Vec::new()), &command),
+        Command::Completions { shell } => Ok(complete(shell)?),
         Command::DecodeWorker => Ok(()),
     }
 }
 
-/// The configuration, with the flags that stand for a key.
-fn load(common: &Common, mut texts: Vec<(String, String)>) -> Result<Config, config::Error> {
+fn load(common: &Common, texts: Vec<(String, String)>) -> Result<Config, config::Error> {
+    config::load(&sources(common, texts))
+}
+
+/// Where the configuration comes from, with the flags that stand for a key.
+fn sources(common: &Common, mut texts: Vec<(String, String)>) -> Sources {
     if let Some(directory) = &common.data_dir {
         texts.push((
             "storage.data_dir".to_owned(),
             directory.to_string_lossy().into_owned(),
         ));
     }
-    config::load(&Sources {
+    Sources {
         file: common.config.clone(),
         set: common.set.clone(),
         texts,
-    })
+    }
+}
+
+fn complete(shell: Shell) -> io::Result<()> {
+    let generator = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let whole = command();
+    let shown = whole.get_subcommands().filter(|inner| !inner.is_hide_set());
+    let mut shown = clap::Command::new("pockitd")
+        .args(whole.get_arguments().cloned())
+        .subcommands(shown.cloned());
+    // Into memory first: the library cannot say that a pipe is closed.
+    let mut script = Vec::new();
+    clap_complete::generate(generator, &mut shown, "pockitd", &mut script);
+    io::stdout().lock().write_all(&script)
 }
 
 fn start_log(common: &Common) -> Result<(), Failure> {
@@ -219,13 +284,19 @@ fn start_log(common: &Common) -> Result<(), Failure> {
         .with_env_filter(filter)
         .with_timer(SystemTime)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(is_colored())
         .with_writer(io::stderr);
     match common.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Colours are for terminals, and for those who want them: <https://no-color.org>.
+fn is_colored() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !unwanted
 }
 
 /// One line on stdout.

@@ -7,10 +7,12 @@ mod auth;
 mod http;
 mod issuer;
 mod load;
+mod log;
 mod metrics;
 mod picture;
 mod rate_limit;
 mod storage;
+mod tls;
 mod validate;
 mod workers;
 
@@ -21,11 +23,13 @@ pub use http::{Cors, Http};
 pub use issuer::{
     Algorithm, HmacAlgorithm, Issuer, Key, PublicAlgorithm, is_fetchable, is_loopback,
 };
-pub use load::{Error, Sources, load};
+pub use load::{Error, Mistake, Sources, load, origins};
+pub use log::Log;
 pub use metrics::Metrics;
 pub use picture::{HevcDecoder, Picture};
 pub use rate_limit::RateLimit;
 pub use storage::Storage;
+pub use tls::Tls;
 pub use validate::Problem;
 pub use workers::Workers;
 
@@ -35,6 +39,8 @@ pub use workers::Workers;
 pub struct Config {
     /// `[http]`: the listener and its limits.
     pub http: Http,
+    /// `[tls]`: encryption by the server itself.
+    pub tls: Tls,
     /// `[cors]`: which web pages may call the API.
     pub cors: Cors,
     /// `[auth]`: tokens and local accounts.
@@ -49,4 +55,6 @@ pub struct Config {
     pub storage: Storage,
     /// `[metrics]`: what is counted, for Prometheus.
     pub metrics: Metrics,
+    /// `[log]`: what is said on stderr.
+    pub log: Log,
 }

@@ -136,6 +136,15 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
         .join(": ")
 }
 
+/// Whether the configured secret, if it is in a file, can be used. Makes nothing.
+///
+/// # Errors
+///
+/// A file that cannot be read, or a secret that others could guess.
+pub fn check_secret(config: &config::Auth) -> Result<(), StartError> {
+    Ok(keys::check(config)?)
+}
+
 /// The program without its front ends.
 pub struct App {
     /// What was configured; validated.

@@ -72,6 +72,16 @@ pub fn find(config: &config::Auth, data_dir: &Path) -> Result<Found, Error> {
     })
 }
 
+/// Whether the secret file that is configured, if any, can be used.
+///
+/// # Errors
+///
+/// As [`find`].
+pub fn check(config: &config::Auth) -> Result<(), Error> {
+    let read = config.secret_file.as_deref().map(read);
+    read.transpose().map(drop)
+}
+
 fn read(file: &Path) -> Result<Secret, Error> {
     let text = fs::read_to_string(file).map_err(|source| Error::Read {
         file: file.to_owned(),

@@ -17,7 +17,7 @@ use crate::service::admin::{Event, Task};
 pub(super) enum User {
     /// Add a user and print the new id
     #[command(
-        after_help = "Example:\n  printf %s 'correct horse battery' | pockitd user add ada@example.org --name Ada --password-stdin"
+        after_help = "Examples:\n  pockitd user add ada@example.org\n  printf %s 'correct horse battery' | pockitd user add ada@example.org --name Ada --password-stdin"
     )]
     Add {
         /// E-mail address, the log-in name
@@ -37,12 +37,18 @@ pub(super) enum User {
         json: bool,
     },
     /// List all users: id, e-mail address, time of registration
+    #[command(
+        after_help = "Examples:\n  pockitd user list\n  pockitd user list --json | jq -r .user_id"
+    )]
     List {
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// Delete a user, the profile and the picture
+    #[command(
+        after_help = "Examples:\n  pockitd user delete ada@example.org\n  pockitd user delete 8a962316-f948-46d6-9990-ecb973ebb07f"
+    )]
     Delete {
         /// Id or e-mail address
         #[arg(value_name = "USER")]

@@ -4,7 +4,7 @@
 //! process of its own, on a temporary store beside the configured one.
 
 mod client;
-mod limits;
+pub(super) mod limits;
 mod load;
 mod photos;
 mod progress;

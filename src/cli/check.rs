@@ -1,10 +1,17 @@
 //! `pockitd check …`: questions about this machine and what is stored on it, answered by trying.
 
+mod health;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::Failure;
 use crate::cli::audit;
+use crate::cli::bench_upload::limits::positive_duration;
 use crate::cli::errand::Errand;
 use crate::cli::print_line;
 use crate::config::Config;
@@ -13,7 +20,10 @@ use crate::workers::{Forbidden, Pool};
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
     /// Show what keeps decode workers in on this machine, and prove it: let workers try what they must not do
-    #[command(after_help = "Exit code 1 if anything forbidden went through.")]
+    #[command(
+        after_help = "Exit code 1 if anything forbidden went through.\n\nExamples:\n  pockitd check sandbox\n  \
+        pockitd check sandbox --json"
+    )]
     Sandbox {
         /// Print a JSON object
         #[arg(long)]
@@ -21,10 +31,28 @@ pub(super) enum Check {
     },
     /// Read everything that is stored and compare it with its checksums and with each other
     #[command(
-        after_help = "Exit code 1 if anything is found. `pockitd gc-pictures --repair` puts right what can be."
+        after_help = "Exit code 1 if anything is found. `pockitd gc-pictures --repair` puts right what can be.\n\n\
+        Examples:\n  pockitd check store\n  pockitd check store --json"
     )]
     Store {
         /// Print one JSON object a line: what was found, then a summary
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the running server whether it is alive and would take an upload
+    #[command(
+        after_help = "For health checks of containers and scripts. Asks /healthz and /readyz at http.listen, over TLS if \
+        that is on; the certificate is not looked at. Exit code 1 if the server is not ready or does not answer.\n\n\
+        Examples:\n  pockitd check health\n  pockitd check health --address 127.0.0.1:8080 --timeout 2s --json"
+    )]
+    Health {
+        /// Where to ask; without it `http.listen`
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        address: Option<SocketAddr>,
+        /// Longest wait for each of the two answers
+        #[arg(long, value_name = "TIME", value_parser = positive_duration, default_value = "5s")]
+        timeout: Duration,
+        /// Print a JSON object
         #[arg(long)]
         json: bool,
     },
@@ -42,12 +70,23 @@ const ATTEMPTS: [(Forbidden, &str); 4] = [
 pub(super) fn run(errand: Errand, check: &Check) -> Result<(), Failure> {
     let json = match check {
         Check::Store { json } => return audit::check_store(&errand, *json),
+        Check::Health {
+            address,
+            timeout,
+            json,
+        } => {
+            let asked = health::health(&errand.config, *address, *timeout, *json);
+            return runtime()?.block_on(asked);
+        }
         Check::Sandbox { json } => *json,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(sandbox(errand.config, json))
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?;
-    runtime.block_on(sandbox(errand.config, json))
+        .build()
 }
 
 async fn sandbox(mut config: Config, json: bool) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::cli::Failure;
+use crate::cli::owner;
 use crate::config::Config;
 use crate::http::admin;
 use crate::http::admin::client;
@@ -67,6 +68,7 @@ impl Errand {
                 self.say(&format!("asked the server at {}", socket.display()));
                 return Ok(Way::Server(events));
             }
+            owner::check(data_dir)?;
             match Admin::open(&self.config).await {
                 Err(StartError::Storage(storage::Error::InUse { .. }))
                     if until.is_some_and(|until| Instant::now() < until) =>

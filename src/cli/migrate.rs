@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::cli::Failure;
+use crate::cli::owner;
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::service;
@@ -67,6 +68,7 @@ pub(super) fn run(config: &Config, command: Migrate) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        owner::check(&config.storage.data_dir)?;
         let store = migrate::open(&config.storage).await?;
         let outcome = match command {
             Migrate::Export { file } => export(&store, &file).await,

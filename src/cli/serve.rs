@@ -1,5 +1,6 @@
 //! `pockitd serve`: open, bind, serve, drain, close.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
+use crate::cli::manager;
 use crate::cli::memory;
 use crate::cli::print_line;
 use crate::config;
@@ -18,6 +20,7 @@ use crate::http::admin;
 use crate::http::metrics;
 use crate::http::opening;
 use crate::http::server;
+use crate::http::tls::Tls;
 use crate::service::App;
 use crate::service::chain;
 
@@ -35,6 +38,9 @@ pub(super) struct Arguments {
     /// Begin of the URLs in answers (`http.public_url`)
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// For measurements beside a server with the same configuration: plain HTTP, no metrics
+    #[arg(long, hide = true)]
+    private: bool,
 }
 
 impl Arguments {
@@ -50,6 +56,15 @@ impl Arguments {
             .chain(public_url)
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
+    }
+
+    /// Without the listeners that a private server has no use for.
+    pub(super) fn applied(&self, mut config: Config) -> Config {
+        if self.private {
+            config.tls = config::Tls::default();
+            config.metrics = config::Metrics::default();
+        }
+        config
     }
 }
 
@@ -74,27 +89,41 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
     let hang_up = signal(SignalKind::hangup())?;
     // Whoever limits the size of files gets errors that say so, not a dead server.
     let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address} (http.listen): {error}"))?;
-    let for_metrics = metrics_listener(config.metrics.listen).await?;
+    let tls = Tls::load(&config.tls)?;
+    let renewals = signal(SignalKind::hangup())?;
+    let sockets = manager::sockets()?;
+    let listener = match sockets.http {
+        Some(given) => TcpListener::from_std(given)?,
+        None => bind(address, "http.listen").await?,
+    };
+    let for_metrics = match (sockets.metrics, config.metrics.listen) {
+        (Some(given), _) => Some(TcpListener::from_std(given)?),
+        (None, Some(address)) => Some(bind(address, "metrics.listen").await?),
+        (None, None) => None,
+    };
+    manager::opening();
     let opened = tokio::select! {
-        opened = opening::until(&listener, App::open(config)) => opened?,
+        opened = opening::until(&listener, tls.as_ref(), App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let bound = listener.local_addr()?;
+    let url = format!("{scheme}://{bound}");
     tracing::info!(url, data_dir = %data_dir.display(), version = env!("CARGO_PKG_VERSION"), "serving");
     print_line(&format!("listening on {url}"))?;
     let metrics_url = for_metrics.as_ref().map(TcpListener::local_addr);
     if let Some(address) = metrics_url.transpose()? {
         tracing::info!(url = format!("http://{address}/metrics"), "serving metrics");
     }
+    manager::ready(bound);
     let stopping = CancellationToken::new();
-    let served = server::run(listener, Arc::clone(&app), stopping.cancelled());
+    let renewed = renew(renewals, tls.clone(), &stopping);
+    let served = server::run(listener, tls, Arc::clone(&app), stopping.cancelled());
     let asked = administer(&app, &stopping);
     let waited = async {
         stopped(&mut stop).await;
+        manager::stopping();
         stopping.cancel();
     };
     let tidied = tidy(&app, &stopping);
@@ -102,8 +131,9 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
     let told = hung_up(hang_up, &app, read, &stopping);
     let counted = measured(for_metrics, &app, &stopping);
     let kept = keep_keys(&app, &stopping);
+    let watched = watched(&app, &stopping);
     tokio::join!(
-        waited, served, asked, tidied, collected, told, counted, kept
+        waited, served, asked, tidied, collected, told, counted, kept, renewed, watched
     );
     app.close().await?;
     tracing::info!("stopped");
@@ -117,14 +147,45 @@ async fn stopped((terminate, interrupt): &mut (Signal, Signal)) {
     }
 }
 
-async fn metrics_listener(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
-    let Some(address) = address else {
-        return Ok(None);
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => ": stop what uses it, or choose another",
+            io::ErrorKind::PermissionDenied => ": ports below 1024 are for root; choose another",
+            _ => "",
+        };
+        format!("cannot listen on {address} ({key}): {error}{hint}").into()
+    })
+}
+
+/// Another certificate at SIGHUP, until the end. One that cannot be used changes nothing.
+async fn renew(mut hang_up: Signal, tls: Option<Tls>, stopping: &CancellationToken) {
+    let Some(tls) = tls else {
+        return;
     };
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("cannot listen on {address} (metrics.listen): {error}"))?;
-    Ok(Some(listener))
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {}
+            () = stopping.cancelled() => return,
+        }
+        match tls.reload() {
+            Ok(()) => tracing::info!(
+                "SIGHUP: new connections get the certificate that is in tls.certificate_file now"
+            ),
+            Err(error) => {
+                let cause = chain(&error);
+                tracing::error!(cause, "SIGHUP: the certificate before stays in use");
+            }
+        }
+    }
+}
+
+/// Answers the service manager's watchdog until the end, where there is one.
+async fn watched(app: &App, stopping: &CancellationToken) {
+    tokio::select! {
+        () = manager::watched(app) => {}
+        () = stopping.cancelled() => {}
+    }
 }
 
 /// Answers Prometheus until the end, where that is asked for.

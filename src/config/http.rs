@@ -13,7 +13,7 @@ use crate::domain::network::Network;
 pub struct Http {
     /// Address and port to listen on. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Begin of the URLs in answers, such as `https://pictures.example.org`; empty: `http://` and the request's Host.
+    /// Begin of the URLs in answers, such as `https://pictures.example.org`; empty: `http://`, with `[tls]` `https://`, and the request's Host.
     pub public_url: String,
     /// Connections served at once; further ones wait in the kernel's backlog.
     pub connections_max: usize,

@@ -1,5 +1,6 @@
 //! Where the configuration comes from, and how a mistake in it is told.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -7,12 +8,11 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::config::Config;
-use crate::config::Problem;
 
 /// Prefix of the environment variables that are read: `POCKIT_HTTP__LISTEN` is `listen` in `[http]`.
 const ENVIRONMENT_PREFIX: &str = "POCKIT_";
-/// File that is read where none is named, if it is there.
-const DEFAULT_FILE: &str = "pockit.toml";
+/// Files of which the first that is there is read where none is named: in a folder of one's own, then that of a package.
+const DEFAULT_FILES: [&str; 2] = ["pockit.toml", "/etc/pockitd/pockit.toml"];
 
 const SECRET_KEY: &str = "auth.secret";
 const ENVIRONMENT: &str = "environment";
@@ -24,10 +24,35 @@ const COMMAND_LINE: &str = "the command line";
 pub enum Error {
     #[error("cannot read the configuration file {0}: no such file")]
     Missing(PathBuf),
-    #[error("cannot use the configuration: {0}")]
-    Unreadable(String),
     #[error("cannot use the configuration: {}", sentences(.0))]
-    Invalid(Vec<(Problem, String)>),
+    Invalid(Vec<Mistake>),
+}
+
+/// One thing that is wrong, with the place to put it right.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mistake {
+    /// The key, as `section.key`; empty for a file that is not TOML.
+    pub key: String,
+    /// What is wrong, to be read after the key.
+    pub sentence: String,
+    /// Where the value was given.
+    pub origin: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            sentence,
+            origin,
+        } = self;
+        let space = if key.is_empty() || sentence.starts_with(':') {
+            ""
+        } else {
+            " "
+        };
+        write!(formatter, "{key}{space}{sentence} (from {origin})")
+    }
 }
 
 /// What was said on the command line.
@@ -46,21 +71,108 @@ pub struct Sources {
 /// # Errors
 ///
 /// A named file that is missing, a file that is not TOML, an unknown key, a value of the wrong type, or values that
-/// cannot work together. Each message names the key and where it came from.
+/// cannot work together. Everything that is wrong is told at once, with the key and where it came from.
 pub fn load(sources: &Sources) -> Result<Config, Error> {
     let figment = figment(sources)?;
-    let config: Config = figment
-        .extract()
-        .map_err(|error| Error::Unreadable(described(error)))?;
-    let problems = config.problems();
-    if problems.is_empty() {
-        return Ok(config);
-    }
-    let located = problems.into_iter().map(|problem| {
-        let origin = origin(&figment, problem.key);
-        (problem, origin)
+    read(&figment).map_err(Error::Invalid)
+}
+
+/// The configuration, each key with the place that it comes from, in the order of `pockit.toml`.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn origins(sources: &Sources) -> Result<(Config, Vec<(String, String)>), Error> {
+    let figment = figment(sources)?;
+    let config = read(&figment).map_err(Error::Invalid)?;
+    let keys = known(&config);
+    let keys = keys.into_iter().map(|key| {
+        let origin = origin(&figment, &key);
+        (key, origin)
     });
-    Err(Error::Invalid(located.collect()))
+    Ok((config, keys.collect()))
+}
+
+fn read(figment: &Figment) -> Result<Config, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let config = match figment.extract() {
+        Ok(config) => config,
+        Err(first) => {
+            let (sound, found) = sound(figment);
+            mistakes = found;
+            if mistakes.is_empty() {
+                mistakes = described(first);
+            }
+            match sound.extract::<Config>() {
+                Ok(config) => config,
+                Err(_) => return Err(mistakes),
+            }
+        }
+    };
+    // Beside a value that could not be read stands its default, of which nothing must be said.
+    for problem in config.problems() {
+        if !mistakes.iter().any(|mistake| mistake.key == problem.key) {
+            mistakes.push(Mistake {
+                key: problem.key.to_owned(),
+                sentence: problem.sentence,
+                origin: origin(figment, problem.key),
+            });
+        }
+    }
+    if mistakes.is_empty() {
+        Ok(config)
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// The values that can be read, each tried by itself over the defaults, and the mistakes in the others.
+fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
+    let mut sound = Figment::from(Serialized::defaults(Config::default()));
+    let mut mistakes = Vec::new();
+    // A file that is not TOML: the error of the whole says where.
+    let Ok(given) = figment.data() else {
+        return (sound, mistakes);
+    };
+    let sections = given.into_values().flatten();
+    for (section, value) in sections {
+        let values = match value {
+            Value::Dict(_, keys) if sound.find_value(&section).is_ok() => keys
+                .into_iter()
+                .map(|(key, value)| (format!("{section}.{key}"), value))
+                .collect(),
+            value => vec![(section, value)],
+        };
+        for (key, value) in values {
+            let origin = origin(figment, &key);
+            let tried = sound.clone().merge(Given {
+                origin: COMMAND_LINE,
+                key: &key,
+                value,
+            });
+            match tried.extract::<Config>() {
+                Ok(_) => sound = tried,
+                Err(error) => {
+                    mistakes.extend(described(error).into_iter().map(|mistake| Mistake {
+                        origin: origin.clone(),
+                        ..mistake
+                    }));
+                }
+            }
+        }
+    }
+    (sound, mistakes)
+}
+
+/// Every key there is, as `section.key`, in the order of the file.
+fn known(config: &Config) -> Vec<String> {
+    let sections = serde_json::to_value(config).unwrap_or_default();
+    let sections = sections.as_object().into_iter().flatten();
+    let keys = sections.flat_map(|(section, keys)| {
+        let keys = keys.as_object().into_iter().flatten();
+        keys.map(move |(key, _)| format!("{section}.{key}"))
+    });
+    keys.collect()
 }
 
 fn figment(sources: &Sources) -> Result<Figment, Error> {
@@ -68,7 +180,10 @@ fn figment(sources: &Sources) -> Result<Figment, Error> {
     let file = match &sources.file {
         Some(file) if !file.is_file() => return Err(Error::Missing(file.clone())),
         Some(file) => Some(file.as_path()),
-        None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.is_file()),
+        None => DEFAULT_FILES
+            .iter()
+            .map(Path::new)
+            .find(|file| file.is_file()),
     };
     if let Some(file) = file {
         figment = figment.merge(Toml::file_exact(file));
@@ -131,16 +246,10 @@ fn variable(key: &str) -> String {
     )
 }
 
-/// One line a mistake, with the key as it is written in the file.
-fn described(errors: figment::Error) -> String {
-    let lines = errors.into_iter().map(|error| {
+/// The mistakes that an error of the library stands for, with the key as it is written in the file.
+fn described(errors: figment::Error) -> Vec<Mistake> {
+    let mistakes = errors.into_iter().map(|error| {
         let key = error.path.join(".");
-        let origin = error
-            .metadata
-            .as_ref()
-            .map_or_else(String::new, |metadata| {
-                format!(" (from {})", named(metadata, &key))
-            });
         // The library quotes the whole list of what it knows, and each name in it.
         let kind = error
             .kind
@@ -148,13 +257,17 @@ fn described(errors: figment::Error) -> String {
             .replace("expected `one of ", "expected one of ")
             .replace("``", "`");
         let kind = kind.trim_end();
-        if key.is_empty() {
-            format!("{kind}{origin}")
-        } else {
-            format!("{key}: {kind}{origin}")
+        let separator = if key.is_empty() { "" } else { ": " };
+        Mistake {
+            sentence: format!("{separator}{kind}"),
+            origin: error.metadata.as_ref().map_or_else(
+                || "an unknown place".to_owned(),
+                |metadata| named(metadata, &key),
+            ),
+            key,
         }
     });
-    lines.collect::<Vec<_>>().join("; ")
+    mistakes.collect()
 }
 
 fn origin(figment: &Figment, key: &str) -> String {
@@ -176,10 +289,7 @@ fn named(metadata: &Metadata, key: &str) -> String {
     }
 }
 
-fn sentences(problems: &[(Problem, String)]) -> String {
-    let lines: Vec<_> = problems
-        .iter()
-        .map(|(problem, origin)| format!("{} {} (from {origin})", problem.key, problem.sentence))
-        .collect();
+fn sentences(mistakes: &[Mistake]) -> String {
+    let lines: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
     lines.join("; ")
 }

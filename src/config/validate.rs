@@ -17,6 +17,7 @@ impl Config {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         self.http.problems(&mut found);
+        self.tls.problems(&mut found);
         self.cors.problems(&mut found);
         self.auth.problems(&mut found);
         self.picture.problems(&mut found);

@@ -26,6 +26,7 @@ use crate::http::respond::Reply;
 use crate::http::room::Room;
 use crate::http::route::Route;
 use crate::service::App;
+use crate::service::metrics::Stages;
 
 /// What a handler works with.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) room: &'a Room,
     /// Begin of absolute URLs, without a slash at the end.
     pub(super) base: &'a str,
+    /// Where an upload notes how long it takes.
+    pub(super) stages: &'a Arc<Stages>,
 }
 
 impl Context<'_> {

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -23,6 +24,7 @@ use crate::http::handlers::health;
 use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::route::Route;
+use crate::http::tls::Tls;
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,7 +36,11 @@ const CONNECTIONS_MAX: usize = 64;
 const RETRY_S: u64 = 2;
 
 /// Answers on the listener until the store is open; then with what was opened.
-pub async fn until<T>(listener: &TcpListener, opening: impl Future<Output = T>) -> T {
+pub async fn until<T>(
+    listener: &TcpListener,
+    tls: Option<&Tls>,
+    opening: impl Future<Output = T>,
+) -> T {
     let mut opening = pin!(opening);
     let mut connections = JoinSet::new();
     let opened = loop {
@@ -44,7 +50,7 @@ pub async fn until<T>(listener: &TcpListener, opening: impl Future<Output = T>) 
             opened = &mut opening => break opened,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream))),
+                Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.cloned()))),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -58,7 +64,17 @@ pub async fn until<T>(listener: &TcpListener, opening: impl Future<Output = T>) 
     opened
 }
 
-async fn serve(stream: TcpStream) {
+async fn serve(stream: TcpStream, tls: Option<Tls>) {
+    match tls {
+        None => serve_http(stream).await,
+        Some(tls) => match tls.accept_http1(stream, REQUEST_TIMEOUT).await {
+            Ok(stream) => serve_http(stream).await,
+            Err(error) => tracing::debug!(%error, "no TLS handshake"),
+        },
+    }
+}
+
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)

@@ -46,6 +46,8 @@ pub(super) enum Refusal {
     TooSlow { limit: u64, actual: u64 },
     #[error("the message is malformed or ambiguous")]
     Framing(#[source] Violation),
+    #[error("the head has {actual} fields, the limit is {limit}")]
+    TooManyFields { limit: usize, actual: usize },
     #[error("the body broke off")]
     Incomplete,
     #[error("the Idempotency-Key is not acceptable")]
@@ -73,6 +75,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Slow { .. } | Self::TooSlow { .. } => "timeout",
             Self::Framing(violation) => violation.code(),
+            Self::TooManyFields { .. } => "head_too_large",
             Self::Incomplete => "incomplete_body",
             Self::IdempotencyKey => "bad_idempotency_key",
             Self::BodiesFull => "busy",

@@ -3,39 +3,36 @@
 //! Everything is bounded: connections by permits (further ones wait in the kernel's backlog), heads and bodies by size
 //! and time, the end by a deadline. No task is detached: connections and drains are waited for.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Version};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::domain::network::ClientAddress;
 use crate::http::address;
 use crate::http::body::{Body, Bounds, RawBody};
+use crate::http::connection;
+use crate::http::connection::Ends;
 use crate::http::cors::Cors;
 use crate::http::crowd::Crowd;
 use crate::http::error::ApiError;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
-use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::http::head::HEAD_FIELDS_MAX;
 use crate::http::rate_limit::Met;
 use crate::http::request;
 use crate::http::request::Refusal;
@@ -43,10 +40,10 @@ use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::room::Room;
 use crate::http::route::Route;
-use crate::http::wire::Wire;
+use crate::http::tls::Tls;
 use crate::service;
 use crate::service::App;
-use crate::service::metrics::Answered;
+use crate::service::metrics::{Answered, Stage, Stages};
 
 /// Pause after a failed accept: out of file descriptors, say, which only time mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -55,8 +52,10 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// What connections share.
 #[derive(Debug)]
-struct Server {
-    app: Arc<App>,
+pub(super) struct Server {
+    pub(super) app: Arc<App>,
+    /// None: the connections are plain.
+    pub(super) tls: Option<Tls>,
     cors: Cors,
     room: Room,
     drainers: TaskTracker,
@@ -65,12 +64,18 @@ struct Server {
 }
 
 /// Serves until `shutdown` is ready, then lets running requests end within `http.shutdown_timeout_ms`.
-pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+pub async fn run(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()>,
+) {
     let config = app.config.http.clone();
     let drainers = TaskTracker::new();
     let cors = Cors::new(&app.config.cors);
     let server = Arc::new(Server {
         app,
+        tls,
         cors,
         room: Room::new(&config),
         drainers: drainers.clone(),
@@ -78,6 +83,7 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
     });
     let crowd = Crowd::new(&config);
     let graceful = GracefulShutdown::new();
+    let stopping = CancellationToken::new();
     let connections = TaskTracker::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -88,15 +94,19 @@ pub async fn run(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Out
         let Some((stream, permit)) = accepted else {
             continue;
         };
-        let connection = graceful.watch(connection(&server, stream, crowd.patience()));
+        let ends = Ends {
+            watcher: graceful.watcher(),
+            stopping: stopping.clone(),
+            tasks: connections.clone(),
+        };
+        let connection = connection::serve(Arc::clone(&server), stream, crowd.patience(), ends);
         connections.spawn(async move {
             let _held_until_closed = permit;
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended early");
-            }
+            connection.await;
         });
     }
     drop(listener);
+    stopping.cancel();
     let drained = async {
         graceful.shutdown().await;
         connections.close();
@@ -137,44 +147,8 @@ async fn accept(
     }
 }
 
-fn connection(
-    server: &Arc<Server>,
-    stream: TcpStream,
-    head_timeout: Duration,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + 'static {
-    let server = Arc::clone(server);
-    let peer = stream
-        .peer_addr()
-        .map_or(IpAddr::from([0; 4]), |peer| peer.ip());
-    let (wire, found) = Wire::new(
-        stream,
-        Duration::from_millis(server.app.config.http.write_timeout_ms),
-    );
-    let requests = AtomicU64::new(0);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let server = Arc::clone(&server);
-        let ordinal = requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let violation = found
-            .get()
-            .filter(|(at, _)| *at <= ordinal)
-            .map(|(_, violation)| *violation);
-        async move {
-            let request = request.map(|body| body.map_err(Into::into).boxed());
-            Ok::<_, Infallible>(answer(&server, peer, request, violation).await)
-        }
-    });
-    // Without a timer the head timeout would silently not exist.
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_FIELDS_MAX)
-        .half_close(true)
-        .serve_connection(TokioIo::new(wire), service)
-}
-
 /// Answers one request; whatever happens, with one of our answers and one line in the log.
-async fn answer(
+pub(super) async fn answer(
     server: &Server,
     peer: IpAddr,
     request: Request<RawBody>,
@@ -190,7 +164,13 @@ async fn answer(
     let is_upload = matches!(route, Ok(Route::ReplacePicture));
     let met = Met::default();
     let client = client(server, peer, &headers);
-    let outcome = AssertUnwindSafe(routed(server, (client, &met), route, request, violation))
+    let stages = Arc::new(Stages::default());
+    let about = About {
+        client,
+        met: &met,
+        stages: &stages,
+    };
+    let outcome = AssertUnwindSafe(routed(server, about, route, request, violation))
         .catch_unwind()
         .await;
     let outcome = outcome.unwrap_or_else(|_| Err(service::Error::Cancelled.into()));
@@ -226,12 +206,24 @@ async fn answer(
         &request_id,
         cause.as_ref(),
     );
+    let slow_ms = server.app.config.log.slow_upload_ms;
+    if is_upload && slow_ms > 0 && milliseconds > slow_ms {
+        log_stages(&stages, milliseconds, &request_id);
+    }
     reply
+}
+
+/// What is known of a request, and noted of it, beside the request itself.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    client: ClientAddress,
+    met: &'a Met,
+    stages: &'a Arc<Stages>,
 }
 
 async fn routed(
     server: &Server,
-    (client, met): (ClientAddress, &Met),
+    about: About<'_>,
     route: Result<Route, crate::http::route::Unrouted>,
     request: Request<RawBody>,
     violation: Option<Violation>,
@@ -248,14 +240,23 @@ async fn routed(
         drop(body);
         return Err(Refusal::Framing(violation).into());
     }
+    // HTTP/1.1 is stopped before; in HTTP/2 only the size is bounded until here.
+    if parts.headers.len() > HEAD_FIELDS_MAX {
+        return Err(Refusal::TooManyFields {
+            limit: HEAD_FIELDS_MAX,
+            actual: parts.headers.len(),
+        }
+        .into());
+    }
     let base = base(server, &parts.headers, parts.version)?;
     let context = Context {
         app: &server.app,
-        client,
-        met,
+        client: about.client,
+        met: about.met,
         tasks: &server.drainers,
         room: &server.room,
         base: &base,
+        stages: about.stages,
     };
     let route = route.map_err(|unrouted| ApiError::unrouted(unrouted, &parts.method))?;
     context.admit(&route)?;
@@ -294,11 +295,16 @@ fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
 /// Where absolute URLs begin: as configured, else as the client named us.
 fn base(server: &Server, headers: &HeaderMap, version: Version) -> Result<String, ApiError> {
     let host = request::host(headers);
+    let scheme = if server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let configured = server.app.config.http.public_url.trim_end_matches('/');
     match host {
         // HTTP/1.0 knows no Host.
         Err(_) if version == Version::HTTP_10 && !headers.contains_key(hyper::header::HOST) => {
-            let fallback = format!("http://{}", server.app.config.http.listen);
+            let fallback = format!("{scheme}://{}", server.app.config.http.listen);
             Ok(if configured.is_empty() {
                 fallback
             } else {
@@ -306,7 +312,7 @@ fn base(server: &Server, headers: &HeaderMap, version: Version) -> Result<String
             })
         }
         Err(refusal) => Err(refusal.into()),
-        Ok(host) if configured.is_empty() => Ok(format!("http://{host}")),
+        Ok(host) if configured.is_empty() => Ok(format!("{scheme}://{host}")),
         Ok(_) => Ok(configured.to_owned()),
     }
 }
@@ -370,4 +376,18 @@ fn log(
     } else {
         tracing::info!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
     }
+}
+
+/// Where the time of a slow upload went. What is left of the whole is authentication and what the client waited for.
+fn log_stages(stages: &Stages, milliseconds: u64, request_id: &str) {
+    let took = |stage| u64::try_from(stages.took(stage).as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(
+        milliseconds,
+        receive_ms = took(Stage::Receive),
+        turn_ms = took(Stage::Turn),
+        render_ms = took(Stage::Render),
+        commit_ms = took(Stage::Commit),
+        request_id,
+        "slow upload"
+    );
 }

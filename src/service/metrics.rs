@@ -44,6 +44,10 @@ pub enum Stage {
 impl Stage {
     const ALL: [Self; 4] = [Self::Receive, Self::Turn, Self::Render, Self::Commit];
 
+    fn index(self) -> Option<usize> {
+        Self::ALL.iter().position(|other| *other == self)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Receive => "receive",
@@ -51,6 +55,26 @@ impl Stage {
             Self::Render => "render",
             Self::Commit => "commit",
         }
+    }
+}
+
+/// How long the stages of one upload took, as far as it came.
+#[derive(Debug, Default)]
+pub struct Stages([AtomicU64; 4]);
+
+impl Stages {
+    /// Notes a stage.
+    pub fn note(&self, stage: Stage, took: Duration) {
+        if let Some(place) = stage.index().and_then(|index| self.0.get(index)) {
+            place.store(micros(took), Ordering::Relaxed);
+        }
+    }
+
+    /// How long a stage took; nothing for one that was not reached.
+    #[must_use]
+    pub fn took(&self, stage: Stage) -> Duration {
+        let place = stage.index().and_then(|index| self.0.get(index));
+        Duration::from_micros(place.map_or(0, |place| place.load(Ordering::Relaxed)))
     }
 }
 
@@ -130,8 +154,7 @@ impl Metrics {
 
     /// Counts a stage that an upload went through, whatever came of it.
     pub(super) fn stage(&self, stage: Stage, took: Duration) {
-        let index = Stage::ALL.iter().position(|other| *other == stage);
-        if let Some(histogram) = index.and_then(|index| self.stages.get(index)) {
+        if let Some(histogram) = stage.index().and_then(|index| self.stages.get(index)) {
             histogram.record(micros(took));
         }
     }

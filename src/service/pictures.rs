@@ -16,7 +16,7 @@ use crate::domain::user::UserId;
 use crate::service::App;
 use crate::service::Error;
 use crate::service::Stored;
-use crate::service::metrics::Stage;
+use crate::service::metrics::{Stage, Stages};
 use crate::storage;
 use crate::storage::Edit;
 use crate::storage::What;
@@ -27,6 +27,8 @@ impl App {
     /// Replaces the caller's picture by what the upload shows; the picture before is gone with the same commit.
     ///
     /// With `expected`, only if the caller's profile is that one in the moment of the replacement.
+    ///
+    /// How long its stages took is noted, whatever comes of it.
     ///
     /// Once the decoded picture is handed to the store the replacement happens wholly or not at all, whether or not
     /// anyone still waits for the answer.
@@ -41,14 +43,19 @@ impl App {
         upload: Bytes,
         crop: Option<Crop>,
         expected: Option<Profile>,
+        stages: &Stages,
     ) -> Result<Profile, Error> {
+        let over = |stage, begin: Instant| {
+            self.metrics.stage(stage, begin.elapsed());
+            stages.note(stage, begin.elapsed());
+        };
         let begin = Instant::now();
         let turn = self.turns.wait(caller).await;
-        self.metrics.stage(Stage::Turn, begin.elapsed());
+        over(Stage::Turn, begin);
         let turn = turn?;
         let begin = Instant::now();
         let rendered = self.workers.render(upload.clone(), crop).await;
-        self.metrics.stage(Stage::Render, begin.elapsed());
+        over(Stage::Render, begin);
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop((upload, turn));
         self.metrics.decoded(rendered.decoder);
@@ -81,7 +88,7 @@ impl App {
                 self.store.edit_if(expected, edit).await
             }
         };
-        self.metrics.stage(Stage::Commit, begin.elapsed());
+        over(Stage::Commit, begin);
         replaced.map_err(unknown_caller)
     }
 

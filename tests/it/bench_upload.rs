@@ -124,6 +124,20 @@ fn private_server_has_the_configuration_that_was_given() {
 }
 
 #[test]
+fn private_server_is_beside_one_with_metrics_and_tls() {
+    let server = crate::support::secure::setup()
+        .set("metrics.listen", "\"127.0.0.1:0\"")
+        .start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+
+    let metrics = format!("metrics.listen={address}");
+    let measured = bench(server.home(), &["--uploads", "2", "--set", &metrics]);
+
+    assert_eq!(figures(&measured.expect(0))["verified"]["wrong"], json!([]));
+}
+
+#[test]
 fn running_server_is_measured_with_users_that_register() {
     let server = Server::with(&[("rate_limit.uploads_per_hour", "3")]);
     let home = server.home();

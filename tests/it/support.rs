@@ -9,6 +9,7 @@ pub mod issuer;
 pub mod jpeg;
 pub mod process;
 pub mod raw;
+pub mod secure;
 pub mod server;
 pub mod strict;
 pub mod token;

@@ -74,7 +74,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The same, longer than nothing.
-pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn positive_duration(text: &str) -> Result<Duration, String> {
     let found = duration(text)?;
     if found.is_zero() {
         return Err("must be longer than nothing".to_owned());

@@ -47,6 +47,12 @@ impl From<Refusal> for ApiError {
             R::NoFile | R::NotAFile | R::TwoFiles | R::Crop(_) | R::FileTooLarge { .. } => {
                 form(refusal)
             }
+            R::TooManyFields { limit, actual } => {
+                let sentence =
+                    format!("The request has {actual} header fields, the limit is {limit}.");
+                let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                Self::detail(status, code, sentence)
+            }
             R::BodyTooLarge { limit } => {
                 let sentence =
                     format!("The request body is too large: the limit is {limit} bytes.");
@@ -137,6 +143,7 @@ fn form(refusal: Refusal) -> ApiError {
         | R::Fields(_)
         | R::IdempotencyKey
         | R::BodyTooLarge { .. }
+        | R::TooManyFields { .. }
         | R::Slow { .. }
         | R::TooSlow { .. }
         | R::Framing(_)

@@ -17,6 +17,7 @@ use crate::http::request;
 use crate::http::respond::Reply;
 use crate::service;
 use crate::service::idempotence::Begun;
+use crate::service::metrics::Stage;
 
 /// `POST, PUT /api/users/me/profile/picture/`: replaces the caller's picture.
 ///
@@ -55,7 +56,9 @@ async fn read_and_replace(
 ) -> Result<Profile, ApiError> {
     let config = &context.app.config.http;
     let begin = Instant::now();
-    let form = form::read(headers, body, caller, context.room, config).await?;
+    let form = form::read(headers, body, caller, context.room, config).await;
+    context.stages.note(Stage::Receive, begin.elapsed());
+    let form = form?;
     context
         .app
         .metrics
@@ -64,19 +67,26 @@ async fn read_and_replace(
     match repeated.transpose()?.flatten() {
         None => {
             let expected = context.expected(headers, caller).await?;
-            let replaced = context
-                .app
-                .replace_picture(caller, form.image, form.crop, expected);
+            let replaced = context.app.replace_picture(
+                caller,
+                form.image,
+                form.crop,
+                expected,
+                context.stages,
+            );
             Ok(replaced.await?)
         }
         Some(Begun::Before(profile)) => Ok(*profile),
         Some(Begun::First(ticket)) => {
             let expected = context.expected(headers, caller).await?;
             let (app, caller) = (Arc::clone(context.app), caller.clone());
+            let stages = Arc::clone(context.stages);
             let Form { image, crop } = form;
             // Goes on when the client has gone: it will ask again what came of it.
             let replacing = context.tasks.spawn(async move {
-                let profile = app.replace_picture(&caller, image, crop, expected).await?;
+                let profile = app
+                    .replace_picture(&caller, image, crop, expected, &stages)
+                    .await?;
                 ticket.answer(&profile);
                 Ok::<_, service::Error>(profile)
             });

@@ -133,6 +133,7 @@ impl Home {
             panic!("the server does not start: {}", process.log())
         });
         let address = line.strip_prefix("listening on http://");
+        let address = address.or(line.strip_prefix("listening on https://"));
         let address = address.and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("an unexpected line on stdout: {line:?}"));
         (process, address)
