@@ -325,6 +325,10 @@ impl Pool {
         upload: &[u8],
     ) -> Result<Outcome, Error> {
         let shared = &self.shared;
+        for _ in 0..shared.stock.bury() {
+            shared.tally.count(&Death::Outside);
+            tracing::warn!("a waiting decode worker was killed from outside");
+        }
         for _ in 0..KILLED_MAX {
             let waiting = if job.is_safe() {
                 shared.stock.any()

@@ -26,13 +26,24 @@ struct Waiting {
 impl Stock {
     /// A worker that has never seen a picture.
     pub(super) fn fresh(&self) -> Option<Worker> {
-        living(&mut self.waiting().fresh)
+        self.waiting().fresh.pop()
     }
 
     /// One that may have seen pictures, if there is one.
     pub(super) fn any(&self) -> Option<Worker> {
         let mut waiting = self.waiting();
-        living(&mut waiting.seasoned).or_else(|| living(&mut waiting.fresh))
+        let seasoned = waiting.seasoned.pop();
+        seasoned.or_else(|| waiting.fresh.pop())
+    }
+
+    /// Drops those that have ended while they waited; returns how many.
+    pub(super) fn bury(&self) -> usize {
+        let mut waiting = self.waiting();
+        let Waiting { fresh, seasoned } = &mut *waiting;
+        let before = fresh.len().saturating_add(seasoned.len());
+        fresh.retain_mut(|worker| !worker.is_gone());
+        seasoned.retain_mut(|worker| !worker.is_gone());
+        before.saturating_sub(fresh.len().saturating_add(seasoned.len()))
     }
 
     /// Takes a worker in, new or after a job in safe Rust. More than `most` that have seen pictures are never needed.
@@ -59,14 +70,4 @@ impl Stock {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The last of these that has not ended while it waited.
-fn living(workers: &mut Vec<Worker>) -> Option<Worker> {
-    while let Some(mut worker) = workers.pop() {
-        if !worker.is_gone() {
-            return Some(worker);
-        }
-    }
-    None
 }

@@ -266,7 +266,7 @@ async fn every_write_failing_in_turn_leaves_the_state_before_it() {
 
         let failed = steps.iter().filter(|step| step.is_err()).count();
         if !store.has_failed() {
-            assert_eq!((failed, number), (0, 8));
+            assert_eq!((failed, number), (0, 9));
             return;
         }
         assert!(failed > 0);

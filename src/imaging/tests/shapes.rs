@@ -8,6 +8,7 @@ use crate::domain::picture::Color;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Fit;
 use crate::imaging::Error;
+use crate::imaging::Rendered;
 use crate::imaging::Renderer;
 use crate::imaging::tests::samples::BLUE;
 use crate::imaging::tests::samples::GREEN;
@@ -227,4 +228,28 @@ fn unencoded_picture_is_what_the_largest_rendition_shows() {
         ],
         [BLUE, RED, YELLOW, GREEN],
     );
+}
+
+#[test]
+fn picture_does_not_depend_on_those_before_it() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let mut shared = Renderer::new(config::Picture::default());
+    for file in files {
+        let upload = std::fs::read(&file).unwrap_or_default();
+
+        let after_others = shared.render_in_rust(&upload, None);
+
+        let alone = Renderer::new(config::Picture::default()).render_in_rust(&upload, None);
+        let files = |rendered: Result<Option<Rendered>, Error>| match rendered {
+            Ok(Some(rendered)) => format!("{:?}", rendered.renditions),
+            Ok(None) => "native".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(files(after_others), files(alone), "{}", file.display());
+    }
 }
