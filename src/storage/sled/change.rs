@@ -349,7 +349,7 @@ impl<'v> Writes<'v> {
         renditions: &[Rendition],
         replaced: bool,
     ) -> Result<(), Error> {
-        check_sizes(picture, renditions)?;
+        chunk::check_sizes(picture, renditions)?;
         let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
         if found.is_some() && !replaced {
             return Err(Error::AlreadyExists(What::Picture));
@@ -442,19 +442,3 @@ impl<'v> Writes<'v> {
         Ok(wrote)
     }
 }
-
-fn check_sizes(picture: &Picture, renditions: &[Rendition]) -> Result<(), Error> {
-    let sizes = renditions.iter().map(|rendition| &rendition.size_px);
-    if sizes.eq(&picture.sizes_px) {
-        return Ok(());
-    }
-    Err(Error::Io {
-        attempt: "store a picture",
-        source: std::sync::Arc::new(SizesDiffer),
-    })
-}
-
-/// A picture that names other sizes than its renditions have: a mistake of the caller.
-#[derive(Debug, thiserror::Error)]
-#[error("its renditions are not those that it names")]
-struct SizesDiffer;

@@ -3,9 +3,11 @@
 //! The keys of a chunk begin with its user, so that what one upload adds and removes lies on neighbouring pages.
 //! User ids have no control characters, so the zero behind one ends it, and no id's keys begin with another's.
 
+use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
 use crate::domain::picture::Rendition;
 use crate::domain::user::UserId;
+use crate::storage::Error;
 use crate::storage::record::BlobRecord;
 use crate::storage::sled::engine::CHUNK_BYTES;
 
@@ -79,6 +81,27 @@ pub(super) fn parse(key: &[u8]) -> Option<(UserId, PictureId, u16, u32)> {
 fn key(prefix: &[u8], number: u32) -> Vec<u8> {
     [prefix, &number.to_be_bytes()].concat()
 }
+
+/// Whether a picture names the sizes that its renditions have, in their order.
+///
+/// # Errors
+///
+/// [`Error::Io`]: a mistake of the caller.
+pub(super) fn check_sizes(picture: &Picture, renditions: &[Rendition]) -> Result<(), Error> {
+    let sizes = renditions.iter().map(|rendition| &rendition.size_px);
+    if sizes.eq(&picture.sizes_px) {
+        return Ok(());
+    }
+    Err(Error::Io {
+        attempt: "store a picture",
+        source: std::sync::Arc::new(SizesDiffer),
+    })
+}
+
+/// A picture that names other sizes than its renditions have: a mistake of the caller.
+#[derive(Debug, thiserror::Error)]
+#[error("its renditions are not those that it names")]
+struct SizesDiffer;
 
 #[cfg(test)]
 mod tests {
