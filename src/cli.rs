@@ -9,6 +9,7 @@ mod check;
 mod errand;
 mod memory;
 mod migrate;
+mod progress;
 mod serve;
 
 use std::error::Error as StdError;
@@ -113,7 +114,7 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
-    /// Move users and pictures in and out
+    /// Move users and pictures in and out, and the store forward
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     /// Remove pictures that no profile points at, and find profiles whose picture cannot be read
@@ -181,7 +182,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let errand = |config| Errand { config, verbose };
     match cli.command {
         Command::Serve(arguments) => serve::run(config(arguments.texts())?),
-        Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
+        Command::Migrate(command) => migrate::run(&errand(config(Vec::new())?), command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
         Command::GcPictures(arguments) => {

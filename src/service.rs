@@ -74,6 +74,10 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error("the store has {findings} findings")]
     Unsound { findings: u64 },
+    #[error("no file came with the task")]
+    NoInput,
+    #[error("data was not moved")]
+    Migrate(#[from] migrate::Error),
     #[error("{user}")]
     About {
         user: String,
@@ -181,6 +185,7 @@ impl App {
         }
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
+        admin.lend(&workers);
         Ok(Self {
             clock,
             admin,

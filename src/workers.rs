@@ -176,11 +176,35 @@ impl Pool {
     /// [`Error::Busy`] at once when the queue is full; [`Error::Picture`] with the reason; [`Error::Died`] if the
     /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
     pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
+        self.render_up_to(upload, crop, None).await
+    }
+
+    /// The same in the configured sizes up to a limit. At least one of them must be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::render`].
+    pub async fn render_up_to(
+        &self,
+        upload: Bytes,
+        crop: Option<Crop>,
+        size_px_max: Option<u16>,
+    ) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
         let tally = &self.shared.tally;
-        let run = self.run(Job::Render { length, crop }, &upload).await;
+        let job = Job::Render {
+            length,
+            crop,
+            size_px_max,
+        };
+        let run = self.run(job, &upload).await;
+        let asked = self
+            .shared
+            .setup
+            .picture
+            .up_to(size_px_max.unwrap_or(u16::MAX));
         let rendered = run.and_then(|outcome| {
-            answer::rendered(outcome, &self.shared.setup.picture).map_err(|reason| {
+            answer::rendered(outcome, &asked).map_err(|reason| {
                 let death = Death::Nonsense(reason);
                 tally.count(&death);
                 Error::Died(death)
@@ -219,6 +243,12 @@ impl Pool {
             }
             Dying::Yes => Err(Error::Dying(DEATHS_IN_A_ROW)),
         }
+    }
+
+    /// How many pictures are decoded at once.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.shared.count
     }
 
     /// How many workers one user may keep busy, so that others find one: half of them.

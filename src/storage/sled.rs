@@ -3,7 +3,7 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers, reopening
 //! after an error), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
-//! not notice), `audit` and `mend` (what is wrong nevertheless), `reserve`
+//! not notice), `forward` (old records), `compact` (space that is not used), `audit` and `mend` (what is wrong nevertheless), `reserve`
 //! (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
@@ -14,7 +14,9 @@ mod cache;
 mod change;
 mod chunk;
 mod commit;
+mod compact;
 mod engine;
+mod forward;
 mod lookup;
 mod mend;
 mod real_sync;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
@@ -66,14 +69,24 @@ use crate::storage::sled::change::Done;
 use crate::storage::sled::commit::Reading;
 use crate::storage::sled::commit::Request;
 use crate::storage::sled::commit::Shared;
+use crate::storage::sled::compact::Copy;
+use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup as _;
+use crate::storage::sled::engine::SCHEMA_VERSION;
 use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::forward::Step;
 use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::witness::Witness;
+use crate::storage::upkeep::Compacted;
+use crate::storage::upkeep::Forwarded;
+use crate::storage::upkeep::Making;
+use crate::storage::upkeep::Original;
+use crate::storage::upkeep::Schema;
+use crate::storage::upkeep::Watch;
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
 /// keep two cores busy.
@@ -126,12 +139,15 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let witness = Witness::open(data_dir.path())
         .map_err(|error| io_failed("open the note of the last commit", error))?;
     let mut reserve = Reserve::find(data_dir.path());
+    compact::settle(data_dir.path())
+        .map_err(|error| io_failed("put the data directory in order", error))?;
     let database = data_dir.path().join("db");
     let engine = commit::open_engine(&database, config.page_cache_bytes, &mut reserve)?;
     check_witness(&engine, &witness, data_dir.path())?;
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
+        touched: Touched::default(),
         data_dir: config.data_dir.clone(),
         free_bytes_min: config.free_bytes_min,
         lacking_bytes: AtomicU64::new(if reserve.is_held() {
@@ -257,6 +273,15 @@ impl SledStore {
     }
 }
 
+/// Ends a piece of work that nobody waits for any more.
+struct StopWhenDropped(Watch);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// What came of a read.
 enum Read<T> {
     Answer(Result<T, Error>),
@@ -337,19 +362,42 @@ impl Store for SledStore {
         self.write_profile(Change::Rename { user, name, now }).await
     }
 
-    async fn replace_picture(
+    async fn store_picture(
         &self,
         user: &UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     ) -> Result<Profile, Error> {
         let user = user.clone();
         let change = Change::ReplacePicture {
             user,
             picture,
             renditions,
+            making,
         };
         self.write_profile(change).await
+    }
+
+    async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {
+        self.read(move |engine, _| Ok(lookup::manifest(engine, picture)?.recipe))
+            .await
+    }
+
+    async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error> {
+        self.read(move |engine, _| lookup::original(engine, picture))
+            .await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<WholeUser>, Error> {
+        let after = after.cloned();
+        self.read_alone(move |engine| lookup::users(engine, after.as_ref(), count, bytes_max))
+            .await
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
@@ -403,6 +451,53 @@ impl Store for SledStore {
             now,
         };
         Ok(self.write(change).await?.wrote)
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        self.read(|engine, _| {
+            Ok(Schema {
+                found: engine.schema.load(Ordering::Relaxed),
+                known: SCHEMA_VERSION,
+            })
+        })
+        .await
+    }
+
+    async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error> {
+        let from = from.cloned();
+        let Step {
+            mut seen,
+            table,
+            old,
+        } = self
+            .read(move |engine, _| forward::look(engine, from.as_ref()))
+            .await?;
+        let raise = seen.next.is_none() && self.schema().await?.found < SCHEMA_VERSION;
+        if write && (raise || !old.is_empty()) {
+            let count = u64::try_from(old.len()).unwrap_or(u64::MAX);
+            self.write(Change::Forward { table, keys: old }).await?;
+            seen.written = count;
+        }
+        Ok(seen)
+    }
+
+    async fn compact(&self, watch: &Watch) -> Result<Option<Compacted>, Error> {
+        // Dropped at an `.await`, it ends the work.
+        let stop = StopWhenDropped(watch.clone());
+        let watch = watch.clone();
+        let database = self.shared.database_path();
+        let bytes_before = compact::size_bytes(&database);
+        let shared = Arc::clone(&self.shared);
+        let copying = tokio::task::spawn_blocking(move || Copy::make(&shared, &watch));
+        let copy = copying.await.map_err(|_| closed())??;
+        let (answer, outcome) = oneshot::channel();
+        self.request(Request::Exchange(copy, answer)).await?;
+        outcome.await.map_err(|_| closed())??;
+        drop(stop);
+        Ok(Some(Compacted {
+            bytes_before,
+            bytes_after: compact::size_bytes(&database),
+        }))
     }
 
     async fn ready(&self) -> Result<(), Error> {

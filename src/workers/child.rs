@@ -35,6 +35,7 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
         ..setup.picture.clone()
     };
     drop(Renderer::new(least).placeholder());
+    let picture = setup.picture.clone();
     let mut renderer = Renderer::new(setup.picture);
     let (seccomp, landlock) = sandbox::lock_in();
     protocol::write(out, &Ready { seccomp, landlock })?;
@@ -44,7 +45,16 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     };
     let (reply, renditions) = match job {
-        Job::Render { length, crop } => render(&mut renderer, input, length, crop)?,
+        Job::Render {
+            length,
+            crop,
+            size_px_max,
+        } => {
+            if let Some(size_px_max) = size_px_max {
+                renderer = Renderer::new(picture.up_to(size_px_max));
+            }
+            render(&mut renderer, input, length, crop)?
+        }
         Job::Placeholder => match renderer.placeholder() {
             Ok(renditions) => (Reply::Placeholder(announced(&renditions)), renditions),
             Err(error) => (Reply::Refused(Refused::from(&error)), Vec::new()),

@@ -38,8 +38,12 @@ pub(super) struct Ready {
 /// Server to worker: the one thing to do.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) enum Job {
-    /// Make renditions of the `length` bytes that follow.
-    Render { length: u64, crop: Option<Crop> },
+    /// Make renditions of the `length` bytes that follow, in the configured sizes up to `size_px_max`.
+    Render {
+        length: u64,
+        crop: Option<Crop>,
+        size_px_max: Option<u16>,
+    },
     /// Make the picture of users without one.
     Placeholder,
     /// Try something forbidden.
@@ -264,6 +268,7 @@ mod tests {
                 width: 3,
                 height: 4,
             }),
+            size_px_max: None,
         };
 
         write(&mut wire, &job).unwrap();

@@ -26,6 +26,12 @@ use pockitd::storage::audit::Finding;
 use pockitd::storage::audit::Place;
 use pockitd::storage::audit::Problem;
 use pockitd::storage::audit::Section;
+use pockitd::storage::upkeep::Compacted;
+use pockitd::storage::upkeep::Forwarded;
+use pockitd::storage::upkeep::Making;
+use pockitd::storage::upkeep::Original;
+use pockitd::storage::upkeep::Schema;
+use pockitd::storage::upkeep::Watch;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::Harm;
@@ -48,6 +54,7 @@ struct State {
     accounts: BTreeMap<UserId, Account>,
     profiles: BTreeMap<UserId, Profile>,
     renditions: BTreeMap<(PictureId, u16), StoredRendition>,
+    making: BTreeMap<PictureId, Making>,
 }
 
 impl MemoryStore {
@@ -117,6 +124,10 @@ impl State {
         shown.any(|picture| picture.id == id)
     }
 
+    fn making(&self, id: PictureId) -> Making {
+        self.making.get(&id).cloned().unwrap_or_default()
+    }
+
     fn is_whole(&self, picture: &Picture) -> bool {
         picture.sizes_px.iter().all(|size_px| {
             let stored = self.renditions.get(&(picture.id, *size_px));
@@ -151,6 +162,7 @@ impl State {
     fn drop_picture(&mut self, picture: Option<Picture>) {
         let Some(picture) = picture else { return };
         self.renditions.retain(|(id, _), _| *id != picture.id);
+        self.making.remove(&picture.id);
     }
 }
 
@@ -264,21 +276,72 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn replace_picture(
+    async fn store_picture(
         &self,
         user: &UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     ) -> Result<Profile, Error> {
         self.write(|state| {
             let profile = state.profile(user)?;
+            let shown = profile.picture.as_ref().map(|picture| picture.id);
+            if making.instead_of.is_some() && making.instead_of != shown {
+                return Err(Error::NotFound(What::Picture));
+            }
             let old = profile.picture.replace(picture.clone());
-            profile.updated_at = picture.uploaded_at;
+            profile.updated_at = making.changed_at.unwrap_or(picture.uploaded_at);
             let answer = profile.clone();
             state.add_renditions(&picture, renditions)?;
             state.drop_picture(old);
+            state.making.insert(picture.id, making);
             Ok(answer)
         })
+    }
+
+    async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {
+        let making = |state: &State| state.is_shown(picture).then(|| state.making(picture));
+        Ok(self.read(making, What::Picture)?.recipe)
+    }
+
+    async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error> {
+        let making = |state: &State| state.is_shown(picture).then(|| state.making(picture));
+        Ok(self.read(making, What::Picture)?.original)
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<WholeUser>, Error> {
+        let state = self.0.lock().unwrap().state.clone();
+        let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
+        let mut bytes = 0;
+        let mut users = Vec::new();
+        for account in state.accounts.values().filter(behind).take(count) {
+            let profile = state.profiles[&account.user_id].clone();
+            let shown = profile.picture.iter();
+            let files = shown.flat_map(|shown| shown.sizes_px.iter().map(|size| (shown.id, *size)));
+            let renditions = files.map(|(id, size_px)| {
+                let bytes = state.renditions[&(id, size_px)].bytes.clone();
+                Rendition { size_px, bytes }
+            });
+            let renditions: Vec<_> = renditions.collect();
+            bytes += renditions
+                .iter()
+                .map(|file| file.bytes.len() as u64)
+                .sum::<u64>();
+            users.push(WholeUser {
+                account: account.clone(),
+                profile,
+                renditions,
+            });
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(users)
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
@@ -399,6 +462,26 @@ impl Store for MemoryStore {
             state.drop_picture(broken);
             Ok(mended)
         })
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        Ok(Schema { found: 1, known: 1 })
+    }
+
+    async fn forward(&self, _: Option<&Place>, _: bool) -> Result<Forwarded, Error> {
+        let users = self.0.lock().unwrap().state.accounts.len() as u64;
+        Ok(Forwarded {
+            kind: "user",
+            current: 1,
+            versions: BTreeMap::from([(1, users)]),
+            written: 0,
+            damaged: 0,
+            next: None,
+        })
+    }
+
+    async fn compact(&self, _: &Watch) -> Result<Option<Compacted>, Error> {
+        Ok(None)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -102,6 +102,9 @@ fn picture() -> impl Strategy<Value = PictureRecord> {
         .prop_map(|(owner, micros, blobs)| PictureRecord {
             owner: owner.parse().unwrap(),
             uploaded_at: Timestamp::from_micros(micros),
+            original: blobs.first().copied(),
+            crop: None,
+            recipe: u64::try_from(micros).ok(),
             blobs,
         })
 }
@@ -199,7 +202,7 @@ fn old_version_is_moved_forward_and_a_newer_one_is_refused() {
 
 /// These texts are in stores out there. A test that fails here asks for a new version, not for a new text.
 #[test]
-fn payloads_of_version_1_keep_their_shape() {
+fn payloads_keep_their_shape() {
     let owner: UserId = "42".parse().unwrap();
     let at = Timestamp::from_micros(1_769_846_950_000_123);
     let shown = ShownPicture {
@@ -258,10 +261,10 @@ fn payloads_of_version_1_keep_their_shape() {
         payload(
             encode(
                 b"id",
-                &PictureRecord {
-                    owner,
+                &PictureRecordV1 {
+                    owner: owner.clone(),
                     uploaded_at: at,
-                    blobs
+                    blobs: blobs.clone()
                 }
             )
             .unwrap()
@@ -271,6 +274,61 @@ fn payloads_of_version_1_keep_their_shape() {
             r#""checksum":"00000000000000000000000000000f00"}]}"#
         )
     );
+    let crop = Some("1,2,3,4".parse().unwrap());
+    let second = PictureRecord {
+        owner,
+        uploaded_at: at,
+        blobs: vec![],
+        original: blobs.first().copied(),
+        crop,
+        recipe: Some(u64::MAX),
+    };
+    assert_eq!(
+        payload(encode(b"id", &second).unwrap()),
+        concat!(
+            r#"{"owner":"42","uploaded_at":1769846950000123,"blobs":[],"#,
+            r#""original":{"size_px":512,"length":50000,"checksum":"00000000000000000000000000000f00"},"#,
+            r#""crop":{"x":1,"y":2,"width":3,"height":4},"recipe":18446744073709551615}"#
+        )
+    );
+}
+
+#[test]
+fn picture_of_version_1_has_no_upload_and_no_recipe() {
+    let old = PictureRecordV1 {
+        owner: "42".parse().unwrap(),
+        uploaded_at: Timestamp::from_micros(7),
+        blobs: vec![],
+    };
+    let bytes = encode(b"id", &old).unwrap();
+
+    let moved: PictureRecord = decode(b"id", &bytes).unwrap();
+
+    assert_eq!(
+        (moved.original, moved.crop, moved.recipe),
+        (None, None, None)
+    );
+    assert_eq!(
+        (moved.owner, moved.uploaded_at),
+        (old.owner, old.uploaded_at)
+    );
+    // A program that knows version 1 only does not take version 2 for it.
+    let newer = encode(b"id", &moved_without_blobs()).unwrap();
+    assert!(matches!(
+        decode::<PictureRecordV1>(b"id", &newer),
+        Err(Error::Version { found: 2, .. })
+    ));
+}
+
+fn moved_without_blobs() -> PictureRecord {
+    PictureRecord {
+        owner: "42".parse().unwrap(),
+        uploaded_at: Timestamp::from_micros(7),
+        blobs: vec![],
+        original: None,
+        crop: None,
+        recipe: None,
+    }
 }
 
 #[test]

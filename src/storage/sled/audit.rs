@@ -328,11 +328,20 @@ fn picture(
         return Ok(None);
     };
     let bytes = manifest
-        .blobs
-        .iter()
+        .all_blobs()
         .fold(0, |sum: u64, blob| sum.saturating_add(blob.length));
     let picture = id(&entry.key)?;
-    if manifest.uploaded_at >= older_than || is_shown(lookup, &manifest.owner, picture)? {
+    if is_shown(lookup, &manifest.owner, picture)? {
+        let Some(original) = manifest.original else {
+            return Ok(None);
+        };
+        if is_whole(lookup, &manifest.owner, picture, original)? {
+            return Ok(None);
+        }
+        let detail = format!("of {picture} of {}", manifest.owner);
+        return Ok(Some(entry.finding(Problem::UnreadableOriginal, 0, detail)));
+    }
+    if manifest.uploaded_at >= older_than {
         return Ok(None);
     }
     let detail = format!("{picture} of {}", manifest.owner);
@@ -362,8 +371,8 @@ fn part(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> {
     };
     let belongs = match lookup::manifest(lookup, picture) {
         Ok(manifest) => {
-            let named = |blob: &BlobRecord| blob.size_px == size_px && number < chunk::count(*blob);
-            manifest.owner == owner && manifest.blobs.iter().any(named)
+            let named = |blob: BlobRecord| blob.size_px == size_px && number < chunk::count(blob);
+            manifest.owner == owner && manifest.all_blobs().any(named)
         }
         Err(Error::NotFound(_)) => false,
         Err(Error::Damaged { .. }) => is_shown(lookup, &owner, picture)?,

@@ -31,6 +31,7 @@ use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::encode;
 use crate::storage::sled::lookup;
 use crate::storage::sled::transaction::View;
+use crate::storage::upkeep::Making;
 
 /// A write that somebody waits for.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub(super) enum Change {
         user: UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     },
     RemovePicture {
         user: UserId,
@@ -68,6 +70,11 @@ pub(super) enum Change {
         entry: Entry,
         problem: Problem,
         now: Timestamp,
+    },
+    /// Writes records of old versions anew. Without keys: only notes that the layout is this program's.
+    Forward {
+        table: Table,
+        keys: Vec<Vec<u8>>,
     },
 }
 
@@ -85,14 +92,19 @@ pub(super) struct Done {
 impl Change {
     /// Bytes of pictures that it adds.
     pub(super) fn added_bytes(&self) -> u64 {
-        let renditions = match self {
-            Self::ReplacePicture { renditions, .. } => renditions,
-            Self::PutUser { user, .. } => &user.renditions,
+        let (renditions, original) = match self {
+            Self::ReplacePicture {
+                renditions, making, ..
+            } => (renditions, making.original.as_ref()),
+            Self::PutUser { user, .. } => (&user.renditions, None),
             _ => return 0,
         };
-        renditions.iter().fold(0, |sum, rendition| {
-            sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
-        })
+        let files = renditions.iter().map(|rendition| &rendition.bytes);
+        files
+            .chain(original.map(|kept| &kept.bytes))
+            .fold(0, |sum, bytes| {
+                sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            })
     }
 
     /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
@@ -123,15 +135,17 @@ impl Change {
                 user,
                 picture,
                 renditions,
-            } => writes.replace_picture(user, picture, renditions)?,
+                making,
+            } => writes.replace_picture(user, picture, renditions, making)?,
             Self::RemovePicture { user, now } => writes.remove_picture(user, *now)?,
             Self::Mend {
                 entry,
                 problem,
                 now,
             } => writes.mend(entry, *problem, *now)?,
+            Self::Forward { table, keys } => writes.forward(*table, keys)?,
         };
-        done.wrote = writes.put()?;
+        done.wrote |= writes.put()?;
         Ok(done)
     }
 }
@@ -206,7 +220,7 @@ impl<'v> Writes<'v> {
         };
         if let Some(picture) = &profile.picture {
             let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
-            self.add_picture(user_id, picture, renditions, replaced)?;
+            self.add_picture(user_id, picture, renditions, &Making::default(), replaced)?;
         }
         let owner = EmailRecord {
             user_id: user_id.clone(),
@@ -277,12 +291,17 @@ impl<'v> Writes<'v> {
         user: &UserId,
         picture: &Picture,
         renditions: &[Rendition],
+        making: &Making,
     ) -> Result<Done, Error> {
         let mut profile = lookup::profile_record(self.view, user)?;
+        let shown = profile.picture.as_ref().map(|picture| picture.id);
+        if making.instead_of.is_some() && making.instead_of != shown {
+            return Err(Error::NotFound(What::Picture));
+        }
         let removed = self.drop_picture(user, profile.picture.take())?;
-        self.add_picture(user, picture, renditions, false)?;
+        self.add_picture(user, picture, renditions, making, false)?;
         profile.picture = Some(ShownPicture::from(picture.clone()));
-        profile.updated_at = picture.uploaded_at;
+        profile.updated_at = making.changed_at.unwrap_or(picture.uploaded_at);
         self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
         let new = u64::from(removed.is_none());
         if new > 0 {
@@ -316,6 +335,7 @@ impl<'v> Writes<'v> {
         owner: &UserId,
         picture: &Picture,
         renditions: &[Rendition],
+        making: &Making,
         replaced: bool,
     ) -> Result<(), Error> {
         check_sizes(picture, renditions)?;
@@ -323,7 +343,11 @@ impl<'v> Writes<'v> {
         if found.is_some() && !replaced {
             return Err(Error::AlreadyExists(What::Picture));
         }
-        for rendition in renditions {
+        let original = making.original.as_ref().map(|kept| Rendition {
+            size_px: BlobRecord::ORIGINAL,
+            bytes: kept.bytes.clone(),
+        });
+        for rendition in renditions.iter().chain(&original) {
             for (key, bytes) in chunk::cut(owner, picture.id, rendition) {
                 self.staged.push((Table::Chunks, key, Some(bytes.into())));
             }
@@ -332,6 +356,9 @@ impl<'v> Writes<'v> {
             owner: owner.clone(),
             uploaded_at: picture.uploaded_at,
             blobs: renditions.iter().map(BlobRecord::of).collect(),
+            original: original.as_ref().map(BlobRecord::of),
+            crop: making.original.as_ref().and_then(|kept| kept.crop),
+            recipe: making.recipe,
         };
         self.write(Table::Pictures, picture.id.as_bytes(), &manifest)
     }
@@ -347,7 +374,7 @@ impl<'v> Writes<'v> {
         };
         match lookup::manifest(self.view, picture.id) {
             Ok(manifest) => {
-                for blob in manifest.blobs {
+                for blob in manifest.all_blobs() {
                     for key in chunk::keys(owner, picture.id, blob) {
                         self.remove(Table::Chunks, &key);
                     }
@@ -356,7 +383,7 @@ impl<'v> Writes<'v> {
             // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
             // other. What lies behind a gap is left to the garbage collection.
             Err(Error::Damaged { .. } | Error::NotFound(_)) => {
-                for size_px in &picture.sizes_px {
+                for size_px in picture.sizes_px.iter().chain(&[BlobRecord::ORIGINAL]) {
                     for key in chunk::keys_from_first(owner, picture.id, *size_px) {
                         if self.view.find(Table::Chunks, &key)?.is_none() {
                             break;
@@ -391,6 +418,10 @@ impl<'v> Writes<'v> {
         let bytes = encode(key, record)?;
         self.staged.push((table, key.to_vec(), Some(bytes.into())));
         Ok(())
+    }
+
+    pub(super) fn write_bytes(&mut self, table: Table, key: &[u8], bytes: Vec<u8>) {
+        self.staged.push((table, key.to_vec(), Some(bytes.into())));
     }
 
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {

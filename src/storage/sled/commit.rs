@@ -29,6 +29,8 @@ use crate::storage::data_dir::DataDir;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::compact::Copy;
+use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
@@ -56,6 +58,8 @@ pub(super) enum Request {
     Read(Reading),
     /// To open the database anew if it needs that. Answered when reads work again, or not for now.
     Heal(oneshot::Sender<()>),
+    /// To put a copy of the database in its place. Answered when the store is open again.
+    Exchange(Copy, oneshot::Sender<Result<(), Error>>),
     /// To leave the data so that the next opening is quick, and end.
     Close(oneshot::Sender<Result<(), Error>>),
 }
@@ -69,6 +73,8 @@ pub(super) struct Shared {
     /// The database; none while it cannot be opened. Readers hold the lock for as long as they read.
     pub(super) engine: RwLock<Option<Engine>>,
     pub(super) cache: RenditionCache,
+    /// For a copy of the database that is being made.
+    pub(super) touched: Touched,
     pub(super) data_dir: PathBuf,
     pub(super) free_bytes_min: u64,
     /// What must be free before anything is written again, in bytes; 0 while the reserve is held.
@@ -166,6 +172,9 @@ impl Committer {
                     self.heal();
                     let _ = answer.send(());
                 }
+                Request::Exchange(copy, answer) => {
+                    let _ = answer.send(self.exchange(copy));
+                }
                 Request::Close(answer) => return Some((answer, self.close())),
             }
             next = next.or_else(|| requests.blocking_recv());
@@ -231,9 +240,14 @@ impl Committer {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
-        let Committed { outcomes, sequence } = guarded("write to the database", || {
+        let Committed {
+            outcomes,
+            sequence,
+            touched,
+        } = guarded("write to the database", || {
             transaction::commit(engine, changes)
         })?;
+        self.shared.touched.note(touched);
         let Some(sequence) = sequence else {
             return Ok(outcomes);
         };
@@ -270,7 +284,29 @@ impl Committer {
         }
     }
 
+    /// Puts a copy in the place of the database. If that fails, the database stays.
+    fn exchange(&mut self, mut copy: Copy) -> Result<(), Error> {
+        copy.complete()?;
+        let exchanged = {
+            let mut slot = self.shared.engine.blocking_write();
+            if slot.take().is_some_and(|engine| !engine.release()) {
+                return Err(not_open());
+            }
+            copy.exchange()
+        };
+        self.reopen();
+        exchanged?;
+        if self.shared.engine.blocking_read().is_none() {
+            copy.exchange_back()?;
+            self.reopen();
+            return Err(not_open());
+        }
+        Ok(())
+    }
+
     fn reopen(&mut self) {
+        // Whatever is being copied from it may not be there any more.
+        self.shared.touched.end();
         let mut slot = self.shared.engine.blocking_write();
         if let Some(engine) = slot.take()
             && !engine.release()
@@ -295,6 +331,7 @@ impl Committer {
 
     /// sled replays its log from the last snapshot on, and takes snapshots only when it opens.
     fn close(&mut self) -> Result<(), Error> {
+        self.shared.touched.end();
         let mut slot = self.shared.engine.blocking_write();
         let Some(engine) = slot.take() else {
             return Ok(());
@@ -364,6 +401,7 @@ impl fmt::Debug for Request {
             Self::Write(..) => "Write",
             Self::Read(_) => "Read",
             Self::Heal(_) => "Heal",
+            Self::Exchange(..) => "Exchange",
             Self::Close(_) => "Close",
         })
     }
@@ -401,7 +439,7 @@ fn gather(first: Waiting, requests: &mut Receiver<Request>) -> (Vec<Waiting>, Op
 /// sled's flush waits for its writing threads, and one of its paths notes their I/O error without waking those who
 /// wait. So the flush runs in a thread of its own, and when it takes long and there is such an error, a write (which
 /// then fails at once) makes sled wake it.
-fn flush(engine: &Engine) -> Result<(), Error> {
+pub(super) fn flush(engine: &Engine) -> Result<(), Error> {
     let attempt = "flush the database";
     std::thread::scope(|scope| {
         let (done, outcome) = mpsc::channel();

@@ -19,6 +19,8 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -31,8 +33,10 @@ use crate::storage::record::Record;
 use crate::storage::record::SchemaRecord;
 use crate::storage::record::SequenceRecord;
 
-/// Layout of the tables above. A store with a higher number is refused.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+/// Layout of the tables above. A store with a higher number is refused; one with a lower number is read, and gets this
+/// number with the first commit, as from then on it may hold what an older program would misread. A record with a new
+/// version raises it.
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Length of a chunk. Values of more than half a segment go to separate files that sled never syncs and never gives
 /// back, and a leaf of sled's tree has up to 17 values, so 17 chunks must stay below that. Measured: with chunks of
@@ -54,7 +58,7 @@ pub(super) const COUNTS_KEY: &[u8] = b"counts";
 pub(super) const SEQUENCE_KEY: &[u8] = b"sequence";
 
 /// Names a table.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Table {
     Meta,
     Accounts,
@@ -87,6 +91,8 @@ pub(super) struct Engine {
     pub(super) profiles: ::sled::Tree,
     pub(super) pictures: ::sled::Tree,
     pub(super) chunks: ::sled::Tree,
+    /// The layout that the database says it has.
+    pub(super) schema: AtomicU32,
 }
 
 impl Engine {
@@ -114,6 +120,7 @@ impl Engine {
                 profiles: tree("profiles")?,
                 pictures: tree("pictures")?,
                 chunks: tree("chunks")?,
+                schema: AtomicU32::new(SCHEMA_VERSION),
                 database,
             })
         })?;
@@ -149,7 +156,10 @@ impl Engine {
                 found: schema.version,
                 known: SCHEMA_VERSION,
             }),
-            Some(_) => Ok(()),
+            Some(schema) => {
+                self.schema.store(schema.version, Ordering::Relaxed);
+                Ok(())
+            }
             None if self.accounts.is_empty() && self.chunks.is_empty() => self.note_schema(),
             None => Err(Error::Damaged {
                 what: What::Record,

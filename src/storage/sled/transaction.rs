@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ::sled::Transactional as _;
 use ::sled::transaction::ConflictableTransactionError;
@@ -14,11 +15,14 @@ use ::sled::transaction::UnabortableTransactionError;
 
 use crate::storage::Error;
 use crate::storage::What;
+use crate::storage::record::SchemaRecord;
 use crate::storage::record::SequenceRecord;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup;
+use crate::storage::sled::engine::SCHEMA_KEY;
+use crate::storage::sled::engine::SCHEMA_VERSION;
 use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::encode;
@@ -32,6 +36,7 @@ pub(super) struct View<'v> {
     profiles: &'v TransactionalTree,
     pictures: &'v TransactionalTree,
     chunks: &'v TransactionalTree,
+    touched: &'v RefCell<Vec<(Table, Vec<u8>)>>,
 }
 
 /// What a transaction came to.
@@ -41,6 +46,8 @@ pub(super) struct Committed {
     pub(super) outcomes: Vec<Result<Done, Error>>,
     /// The number of this commit, if anything was written.
     pub(super) sequence: Option<u64>,
+    /// What was written or removed.
+    pub(super) touched: Vec<(Table, Vec<u8>)>,
 }
 
 /// Applies the changes, in order. Not durable before the next flush.
@@ -59,6 +66,7 @@ pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, 
     );
     // sled asks for a closure that could be run again; it never does.
     let outcomes = RefCell::new(Vec::new());
+    let touched = RefCell::new(Vec::new());
     let outcome = tables.transaction(|(meta, accounts, emails, profiles, pictures, chunks)| {
         let view = View {
             meta,
@@ -67,24 +75,46 @@ pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, 
             profiles,
             pictures,
             chunks,
+            touched: &touched,
         };
+        touched.borrow_mut().clear();
         let mut outcomes = outcomes.borrow_mut();
         outcomes.clear();
         outcomes.extend(changes.iter().map(|change| change.apply(&view)));
         let wrote = |outcome: &Result<Done, Error>| outcome.as_ref().is_ok_and(|done| done.wrote);
-        let sequence = outcomes.iter().any(wrote).then(|| next_sequence(&view));
+        let sequence = outcomes.iter().any(wrote).then(|| {
+            raise_schema(engine, &view)?;
+            next_sequence(&view)
+        });
         sequence
             .transpose()
             .map_err(ConflictableTransactionError::Abort)
     });
     match outcome {
-        Ok(sequence) => Ok(Committed {
-            outcomes: outcomes.into_inner(),
-            sequence,
-        }),
+        Ok(sequence) => {
+            if sequence.is_some() {
+                engine.schema.store(SCHEMA_VERSION, Ordering::Relaxed);
+            }
+            Ok(Committed {
+                outcomes: outcomes.into_inner(),
+                sequence,
+                touched: touched.into_inner(),
+            })
+        }
         Err(TransactionError::Abort(error)) => Err(error),
         Err(TransactionError::Storage(error)) => Err(failed("write to the database", error)),
     }
+}
+
+/// Notes with the first commit that the layout is this program's by now.
+fn raise_schema(engine: &Engine, view: &View<'_>) -> Result<(), Error> {
+    if engine.schema.load(Ordering::Relaxed) >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    view.find(Table::Meta, SCHEMA_KEY)?;
+    let version = SCHEMA_VERSION;
+    let bytes = encode(SCHEMA_KEY, &SchemaRecord { version })?;
+    view.set(Table::Meta, SCHEMA_KEY.to_vec(), Some(bytes.into()))
 }
 
 fn next_sequence(view: &View<'_>) -> Result<u64, Error> {
@@ -107,6 +137,7 @@ impl View<'_> {
         key: Vec<u8>,
         value: Option<::sled::IVec>,
     ) -> Result<(), Error> {
+        self.touched.borrow_mut().push((table, key.clone()));
         let table = self.table(table);
         let outcome = match value {
             Some(value) => table.insert(key, value),
