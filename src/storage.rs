@@ -127,6 +127,8 @@ pub struct WholeUser {
     pub profile: Profile,
     /// The files of the profile's picture, in the order of its sizes; none without a picture.
     pub renditions: Vec<Rendition>,
+    /// How the picture was made; not known of a user that was read.
+    pub making: Making,
 }
 
 /// A file in the data directory that has no name and is gone when it is closed. Call while the store is open: it is

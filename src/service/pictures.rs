@@ -65,14 +65,7 @@ impl App {
         self.metrics.stage(Stage::Render, begin.elapsed());
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop(turn);
-        let making = Making {
-            recipe: Some(recipe(&self.config.picture)),
-            original: (self.config.picture.keep_original).then_some(Original {
-                bytes: upload,
-                crop,
-            }),
-            ..Making::default()
-        };
+        let making = making(&self.config.picture, upload, crop);
         let picture = described(&rendered, self.now())?;
         let begin = Instant::now();
         let replaced = self
@@ -123,6 +116,19 @@ pub(super) fn recipe(picture: &config::Picture) -> u64 {
         picture.progressive
     ]);
     xxh3_64(settings.to_string().as_bytes())
+}
+
+/// How a picture of an upload is made: what is stored of that beside the picture.
+pub(super) fn making(picture: &config::Picture, upload: Bytes, crop: Option<Crop>) -> Making {
+    let original = Original {
+        bytes: upload,
+        crop,
+    };
+    Making {
+        recipe: Some(recipe(picture)),
+        original: picture.keep_original.then_some(original),
+        ..Making::default()
+    }
 }
 
 /// What there is to say of a new picture, which gets an id of its own.

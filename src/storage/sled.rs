@@ -22,71 +22,44 @@ mod mend;
 mod real_sync;
 mod reserve;
 mod transaction;
+mod upkeep;
 mod witness;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::sync::RwLock;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, Semaphore, mpsc, oneshot};
 
 use crate::config;
 use crate::domain::Timestamp;
-use crate::domain::picture::Picture;
-use crate::domain::picture::PictureId;
-use crate::domain::picture::Rendition;
-use crate::domain::user::Account;
-use crate::domain::user::DisplayName;
-use crate::domain::user::Email;
-use crate::domain::user::Profile;
-use crate::domain::user::UserId;
+use crate::domain::picture::{Picture, PictureId, Rendition};
+use crate::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use crate::storage::Counts;
 use crate::storage::Error;
 use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
-use crate::storage::audit::Examined;
-use crate::storage::audit::Finding;
-use crate::storage::audit::Place;
+use crate::storage::audit::{Examined, Finding, Place};
 use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::record::SequenceRecord;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
-use crate::storage::sled::change::Change;
-use crate::storage::sled::change::Done;
-use crate::storage::sled::commit::Reading;
-use crate::storage::sled::commit::Request;
-use crate::storage::sled::commit::Shared;
-use crate::storage::sled::compact::Copy;
+use crate::storage::sled::change::{Change, Done};
+use crate::storage::sled::commit::{Reading, Request, Shared};
 use crate::storage::sled::compact::Touched;
-use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::Lookup as _;
-use crate::storage::sled::engine::SCHEMA_VERSION;
-use crate::storage::sled::engine::SEQUENCE_KEY;
-use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::guarded;
-use crate::storage::sled::engine::io_failed;
-use crate::storage::sled::forward::Step;
+use crate::storage::sled::engine::{
+    Engine, Lookup as _, SCHEMA_VERSION, SEQUENCE_KEY, Table, guarded, io_failed,
+};
 use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::witness::Witness;
-use crate::storage::upkeep::Compacted;
-use crate::storage::upkeep::Forwarded;
-use crate::storage::upkeep::Making;
-use crate::storage::upkeep::Original;
-use crate::storage::upkeep::Schema;
-use crate::storage::upkeep::Watch;
+use crate::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
 /// keep two cores busy.
@@ -273,15 +246,6 @@ impl SledStore {
     }
 }
 
-/// Ends a piece of work that nobody waits for any more.
-struct StopWhenDropped(Watch);
-
-impl Drop for StopWhenDropped {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 /// What came of a read.
 enum Read<T> {
     Answer(Result<T, Error>),
@@ -464,40 +428,11 @@ impl Store for SledStore {
     }
 
     async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error> {
-        let from = from.cloned();
-        let Step {
-            mut seen,
-            table,
-            old,
-        } = self
-            .read(move |engine, _| forward::look(engine, from.as_ref()))
-            .await?;
-        let raise = seen.next.is_none() && self.schema().await?.found < SCHEMA_VERSION;
-        if write && (raise || !old.is_empty()) {
-            let count = u64::try_from(old.len()).unwrap_or(u64::MAX);
-            self.write(Change::Forward { table, keys: old }).await?;
-            seen.written = count;
-        }
-        Ok(seen)
+        upkeep::forward(self, from, write).await
     }
 
     async fn compact(&self, watch: &Watch) -> Result<Option<Compacted>, Error> {
-        // Dropped at an `.await`, it ends the work.
-        let stop = StopWhenDropped(watch.clone());
-        let watch = watch.clone();
-        let database = self.shared.database_path();
-        let bytes_before = compact::size_bytes(&database);
-        let shared = Arc::clone(&self.shared);
-        let copying = tokio::task::spawn_blocking(move || Copy::make(&shared, &watch));
-        let copy = copying.await.map_err(|_| closed())??;
-        let (answer, outcome) = oneshot::channel();
-        self.request(Request::Exchange(copy, answer)).await?;
-        outcome.await.map_err(|_| closed())??;
-        drop(stop);
-        Ok(Some(Compacted {
-            bytes_before,
-            bytes_after: compact::size_bytes(&database),
-        }))
+        upkeep::compact(self, watch).await.map(Some)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -1,37 +1,19 @@
 //! A [`Store`] in memory that fails the n-th write. Keeps the contract honest: what the suite asks for must be
 //! possible without a disk.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pockitd::domain::Timestamp;
-use pockitd::domain::picture::Picture;
-use pockitd::domain::picture::PictureId;
-use pockitd::domain::picture::Rendition;
-use pockitd::domain::user::Account;
-use pockitd::domain::user::DisplayName;
-use pockitd::domain::user::Email;
-use pockitd::domain::user::Profile;
-use pockitd::domain::user::UserId;
-use pockitd::storage::Counts;
-use pockitd::storage::Error;
-use pockitd::storage::Store;
-use pockitd::storage::StoredRendition;
-use pockitd::storage::What;
-use pockitd::storage::WholeUser;
-use pockitd::storage::audit::Examined;
-use pockitd::storage::audit::Finding;
-use pockitd::storage::audit::Place;
-use pockitd::storage::audit::Problem;
-use pockitd::storage::audit::Section;
-use pockitd::storage::upkeep::Compacted;
-use pockitd::storage::upkeep::Forwarded;
-use pockitd::storage::upkeep::Making;
-use pockitd::storage::upkeep::Original;
-use pockitd::storage::upkeep::Schema;
-use pockitd::storage::upkeep::Watch;
+use pockitd::domain::picture::{Picture, PictureId, Rendition};
+use pockitd::domain::user::{Account, DisplayName, Email, Profile, UserId};
+use pockitd::storage::audit::{Examined, Finding, Place, Problem, Section};
+use pockitd::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
+use pockitd::storage::{Counts, Error, Store, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::Harm;
@@ -115,54 +97,6 @@ impl MemoryStore {
         }
         inner.state = state;
         Ok(outcome)
-    }
-}
-
-impl State {
-    fn is_shown(&self, id: PictureId) -> bool {
-        let mut shown = self.profiles.values().flat_map(|profile| &profile.picture);
-        shown.any(|picture| picture.id == id)
-    }
-
-    fn making(&self, id: PictureId) -> Making {
-        self.making.get(&id).cloned().unwrap_or_default()
-    }
-
-    fn is_whole(&self, picture: &Picture) -> bool {
-        picture.sizes_px.iter().all(|size_px| {
-            let stored = self.renditions.get(&(picture.id, *size_px));
-            stored.is_some_and(|stored| stored.checksum == xxh3_128(&stored.bytes))
-        })
-    }
-
-    fn profile(&mut self, user: &UserId) -> Result<&mut Profile, Error> {
-        self.profiles
-            .get_mut(user)
-            .ok_or(Error::NotFound(What::User))
-    }
-
-    fn add_renditions(&mut self, picture: &Picture, files: Vec<Rendition>) -> Result<(), Error> {
-        let taken = |(id, _): &(PictureId, u16)| *id == picture.id;
-        if self.renditions.keys().any(taken) {
-            return Err(Error::AlreadyExists(What::Picture));
-        }
-        for Rendition { size_px, bytes } in files {
-            let checksum = xxh3_128(&bytes);
-            let uploaded_at = picture.uploaded_at;
-            let rendition = StoredRendition {
-                bytes,
-                checksum,
-                uploaded_at,
-            };
-            self.renditions.insert((picture.id, size_px), rendition);
-        }
-        Ok(())
-    }
-
-    fn drop_picture(&mut self, picture: Option<Picture>) {
-        let Some(picture) = picture else { return };
-        self.renditions.retain(|(id, _), _| *id != picture.id);
-        self.making.remove(&picture.id);
     }
 }
 
@@ -315,33 +249,7 @@ impl Store for MemoryStore {
         count: usize,
         bytes_max: u64,
     ) -> Result<Vec<WholeUser>, Error> {
-        let state = self.0.lock().unwrap().state.clone();
-        let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
-        let mut bytes = 0;
-        let mut users = Vec::new();
-        for account in state.accounts.values().filter(behind).take(count) {
-            let profile = state.profiles[&account.user_id].clone();
-            let shown = profile.picture.iter();
-            let files = shown.flat_map(|shown| shown.sizes_px.iter().map(|size| (shown.id, *size)));
-            let renditions = files.map(|(id, size_px)| {
-                let bytes = state.renditions[&(id, size_px)].bytes.clone();
-                Rendition { size_px, bytes }
-            });
-            let renditions: Vec<_> = renditions.collect();
-            bytes += renditions
-                .iter()
-                .map(|file| file.bytes.len() as u64)
-                .sum::<u64>();
-            users.push(WholeUser {
-                account: account.clone(),
-                profile,
-                renditions,
-            });
-            if bytes >= bytes_max {
-                break;
-            }
-        }
-        Ok(users)
+        Ok(self.0.lock().unwrap().state.users(after, count, bytes_max))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {

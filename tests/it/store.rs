@@ -1,5 +1,6 @@
 //! The contract of [`Store`], as tests that every implementation passes; and what sled's implementation adds.
 
+mod compacted;
 mod sled;
 mod suite;
 

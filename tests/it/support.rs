@@ -9,6 +9,7 @@ pub mod jpeg;
 pub mod process;
 pub mod raw;
 pub mod server;
+pub mod stored;
 pub mod strict;
 pub mod token;
 

@@ -32,10 +32,10 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ImportDjango {
-    /// The project's SQLite database; it is only read
+    /// The project's database, an `SQLite` file; it is only read
     #[arg(long, value_name = "FILE")]
     database: PathBuf,
-    /// The project's MEDIA_ROOT
+    /// The project's `MEDIA_ROOT`
     #[arg(long, value_name = "DIR")]
     media: PathBuf,
     /// Table of users, if it is not found or not the right one

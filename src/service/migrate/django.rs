@@ -31,10 +31,12 @@ use crate::service::migrate;
 use crate::service::migrate::OnConflict;
 use crate::service::migrate::Outcome;
 use crate::service::pictures::described;
+use crate::service::pictures::making;
 use crate::storage;
 use crate::storage::WholeUser;
 use crate::storage::django;
 use crate::storage::django::Project;
+use crate::storage::upkeep::Making;
 
 /// Rows that are read ahead.
 const READ_AHEAD_ROWS: usize = 16;
@@ -236,7 +238,7 @@ impl Admin {
         file: &str,
         from: &FromDjango,
         problems: &mut Vec<String>,
-    ) -> Result<Option<(Picture, Vec<Rendition>)>, Error> {
+    ) -> Result<Option<Made>, Error> {
         let (media, name) = (from.project.media.clone(), file.to_owned());
         let bytes_max = self.config.http.upload_bytes_max;
         let read = tokio::task::spawn_blocking(move || {
@@ -250,11 +252,13 @@ impl Admin {
                 return Ok(None);
             }
         };
-        match self.rendered(&Bytes::from(bytes), None, None).await {
-            Ok(rendered) => {
-                let picture = described(&rendered, time.unwrap_or_else(self.clock))?;
-                Ok(Some((picture, rendered.renditions)))
-            }
+        let bytes = Bytes::from(bytes);
+        match self.rendered(&bytes, None, None).await {
+            Ok(rendered) => Ok(Some(Made {
+                picture: described(&rendered, time.unwrap_or_else(self.clock))?,
+                renditions: rendered.renditions,
+                making: making(&self.config.picture, bytes, None),
+            })),
             Err(error @ (Error::Picture(_) | Error::DecoderDied { .. })) => {
                 problems.push(format!("the picture {file:?}: {}", chain(&error)));
                 Ok(None)
@@ -280,6 +284,13 @@ impl Imported {
             self.with_problems = self.with_problems.saturating_add(u64::from(problems));
         }
     }
+}
+
+/// A picture with all that is stored of it.
+struct Made {
+    picture: Picture,
+    renditions: Vec<Rendition>,
+    making: Making,
 }
 
 /// How a user of the project stands to the store.
@@ -366,12 +377,11 @@ fn hash(stored: &str, problems: &mut Vec<String>) -> Option<String> {
     }
 }
 
-fn whole(
-    account: Account,
-    name: DisplayName,
-    picture: Option<(Picture, Vec<Rendition>)>,
-) -> WholeUser {
-    let (picture, renditions) = picture.unzip();
+fn whole(account: Account, name: DisplayName, made: Option<Made>) -> WholeUser {
+    let (picture, renditions, making) = match made {
+        Some(made) => (Some(made.picture), made.renditions, made.making),
+        None => (None, Vec::new(), Making::default()),
+    };
     let created_at = account.created_at;
     let uploaded_at = picture.as_ref().map(|picture| picture.uploaded_at);
     let profile = Profile {
@@ -384,6 +394,7 @@ fn whole(
     WholeUser {
         account,
         profile,
-        renditions: renditions.unwrap_or_default(),
+        renditions,
+        making,
     }
 }

@@ -1,8 +1,11 @@
 //! Counts records by their versions, and writes those of old versions anew.
 
-use serde::Deserialize;
-use serde::Serialize;
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::de::Error as _;
 
 use crate::service::Error;
 use crate::service::admin::Admin;
@@ -29,11 +32,22 @@ pub struct Kind {
     /// The version that this program writes.
     pub current: u8,
     /// How many there were of each version.
+    #[serde(deserialize_with = "numbered")]
     pub versions: BTreeMap<u8, u64>,
     /// How many were written anew in the current version.
     pub written: u64,
     /// How many could not be read.
     pub damaged: u64,
+}
+
+/// The keys of a JSON object are texts, and inside a tagged value nobody turns them into numbers.
+fn numbered<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u8, u64>, D::Error> {
+    let texts = BTreeMap::<String, u64>::deserialize(from)?;
+    let numbered = texts.into_iter().map(|(version, count)| {
+        let version = version.parse().map_err(D::Error::custom)?;
+        Ok((version, count))
+    });
+    numbered.collect()
 }
 
 impl Kind {

@@ -153,31 +153,49 @@ impl Admin {
         wanted: u64,
         how: Rerender,
     ) -> Result<Option<Outcome>, Error> {
-        match self.rerender_shown(user, wanted, how).await {
-            Err(Error::Storage(storage::Error::NotFound(What::User))) => Ok(None),
-            // Replaced or removed since the profile was read. If not, it is damage.
-            Err(Error::Storage(storage::Error::NotFound(What::Picture))) => Ok(Some(Outcome::Gone)),
-            outcome => outcome,
+        let shown = match self.store.profile(user).await {
+            Ok(profile) => profile.picture,
+            Err(storage::Error::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(shown) = shown else {
+            return Ok(None);
+        };
+        match self.rerender_shown(user, &shown, wanted, how).await {
+            Err(Error::Storage(storage::Error::NotFound(_))) => self.gone(user, &shown).await,
+            outcome => outcome.map(Some),
         }
+    }
+
+    /// A picture that is not there any more: replaced or removed since the profile was read, or lost.
+    async fn gone(&self, user: &UserId, shown: &Picture) -> Result<Option<Outcome>, Error> {
+        let now = match self.store.profile(user).await {
+            Ok(profile) => profile.picture,
+            Err(storage::Error::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if now.is_some_and(|picture| picture.id == shown.id) {
+            let (what, detail) = (What::Picture, format!("{} is missing", shown.id));
+            return Err(storage::Error::Damaged { what, detail }.into());
+        }
+        Ok(Some(Outcome::Gone))
     }
 
     async fn rerender_shown(
         &self,
         user: &UserId,
+        shown: &Picture,
         wanted: u64,
         how: Rerender,
-    ) -> Result<Option<Outcome>, Error> {
-        let Some(shown) = self.store.profile(user).await?.picture else {
-            return Ok(None);
-        };
+    ) -> Result<Outcome, Error> {
         if self.store.recipe(shown.id).await? == Some(wanted) {
-            return Ok(Some(Outcome::Unchanged));
+            return Ok(Outcome::Unchanged);
         }
-        let source = self.source(&shown).await?;
+        let source = self.source(shown).await?;
         let limit = source.size_px_max.unwrap_or(u16::MAX);
         let sizes = self.config.picture.up_to(limit).sizes_px;
         if sizes.is_empty() {
-            return Ok(Some(Outcome::TooSmall));
+            return Ok(Outcome::TooSmall);
         }
         let outcome = if source.original.is_some() {
             Outcome::FromOriginal
@@ -185,7 +203,7 @@ impl Admin {
             Outcome::FromRendition
         };
         if how.dry_run {
-            return Ok(Some(outcome));
+            return Ok(outcome);
         }
         let crop = source.original.as_ref().and_then(|original| original.crop);
         let rendered = self
@@ -204,7 +222,7 @@ impl Admin {
         (self.store)
             .store_picture(user, picture, rendered.renditions, making)
             .await?;
-        Ok(Some(outcome))
+        Ok(outcome)
     }
 
     /// The upload if it was kept, else the largest rendition.
@@ -265,12 +283,12 @@ impl Rerendered {
 
 /// Whether an error is not about the picture that it came up with.
 fn ends_it(error: &Error) -> bool {
-    match error {
+    !matches!(
+        error,
         Error::Storage(storage::Error::Damaged { .. })
-        | Error::Picture(_)
-        | Error::DecoderDied { .. } => false,
-        _ => true,
-    }
+            | Error::Picture(_)
+            | Error::DecoderDied { .. }
+    )
 }
 
 /// What was done to the upload, all in all: what is made of a rendition has been through both.

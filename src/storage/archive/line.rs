@@ -13,6 +13,7 @@ use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::storage::WholeUser;
+use crate::storage::upkeep::Making;
 
 /// The first entry.
 #[derive(Debug, Deserialize, Serialize)]
@@ -149,6 +150,7 @@ impl UserLine {
                 updated_at: self.profile.updated_at,
             },
             renditions: Vec::new(),
+            making: Making::default(),
         }
     }
 }

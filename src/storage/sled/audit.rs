@@ -13,23 +13,13 @@ use crate::domain::picture::PictureId;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
-use crate::storage::audit::Examined;
-use crate::storage::audit::Finding;
-use crate::storage::audit::Place;
-use crate::storage::audit::Problem;
-use crate::storage::audit::Section;
-use crate::storage::record::AccountRecord;
-use crate::storage::record::BlobRecord;
-use crate::storage::record::CountsRecord;
-use crate::storage::record::EmailRecord;
-use crate::storage::record::PictureRecord;
-use crate::storage::record::ProfileRecord;
-use crate::storage::record::ShownPicture;
+use crate::storage::audit::{Examined, Finding, Place, Problem, Section};
+use crate::storage::record::{
+    AccountRecord, BlobRecord, CountsRecord, EmailRecord, PictureRecord, ProfileRecord,
+    ShownPicture,
+};
 use crate::storage::sled::chunk;
-use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::Lookup;
-use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::failed;
+use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
 use crate::storage::sled::lookup;
 
 /// Entries that one step looks at.

@@ -5,30 +5,18 @@
 //! transaction with others.
 
 use crate::domain::Timestamp;
-use crate::domain::picture::Picture;
-use crate::domain::picture::PictureId;
-use crate::domain::picture::Rendition;
-use crate::domain::user::Account;
-use crate::domain::user::DisplayName;
-use crate::domain::user::Profile;
-use crate::domain::user::UserId;
+use crate::domain::picture::{Picture, PictureId, Rendition};
+use crate::domain::user::{Account, DisplayName, Profile, UserId};
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::WholeUser;
 use crate::storage::audit::Problem;
-use crate::storage::record::AccountRecord;
-use crate::storage::record::BlobRecord;
-use crate::storage::record::EmailRecord;
-use crate::storage::record::PictureRecord;
-use crate::storage::record::ProfileRecord;
-use crate::storage::record::Record;
-use crate::storage::record::ShownPicture;
+use crate::storage::record::{
+    AccountRecord, BlobRecord, EmailRecord, PictureRecord, ProfileRecord, Record, ShownPicture,
+};
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::chunk;
-use crate::storage::sled::engine::COUNTS_KEY;
-use crate::storage::sled::engine::Lookup;
-use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::encode;
+use crate::storage::sled::engine::{COUNTS_KEY, Lookup, Table, encode};
 use crate::storage::sled::lookup;
 use crate::storage::sled::transaction::View;
 use crate::storage::upkeep::Making;
@@ -96,7 +84,7 @@ impl Change {
             Self::ReplacePicture {
                 renditions, making, ..
             } => (renditions, making.original.as_ref()),
-            Self::PutUser { user, .. } => (&user.renditions, None),
+            Self::PutUser { user, .. } => (&user.renditions, user.making.original.as_ref()),
             _ => return 0,
         };
         let files = renditions.iter().map(|rendition| &rendition.bytes);
@@ -198,6 +186,7 @@ impl<'v> Writes<'v> {
             account,
             profile,
             renditions,
+            making,
         } = user;
         let user_id = &account.user_id;
         let id = user_id.as_str().as_bytes();
@@ -220,7 +209,7 @@ impl<'v> Writes<'v> {
         };
         if let Some(picture) = &profile.picture {
             let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
-            self.add_picture(user_id, picture, renditions, &Making::default(), replaced)?;
+            self.add_picture(user_id, picture, renditions, making, replaced)?;
         }
         let owner = EmailRecord {
             user_id: user_id.clone(),

@@ -29,7 +29,7 @@ use crate::storage::sled::engine::Lookup;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::damaged;
 use crate::storage::sled::engine::failed;
-use crate::storage::upkeep::Original;
+use crate::storage::upkeep::{Making, Original};
 
 /// The account of a user.
 pub(super) fn account(lookup: &impl Lookup, user: &UserId) -> Result<Account, Error> {
@@ -134,6 +134,7 @@ pub(super) fn users(
             account,
             profile,
             renditions,
+            making: Making::default(),
         });
         if bytes >= bytes_max {
             break;

@@ -5,6 +5,7 @@ use pockitd::storage::Counts;
 use pockitd::storage::Error;
 use pockitd::storage::What;
 use pockitd::storage::WholeUser;
+use pockitd::storage::upkeep::Making;
 
 use super::create;
 use super::is_gone;
@@ -34,6 +35,7 @@ fn whole(id: &str, seed: u64) -> WholeUser {
         account: account(id),
         profile,
         renditions,
+        making: Making::default(),
     }
 }
 
