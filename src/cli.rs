@@ -11,6 +11,7 @@ mod manager;
 mod memory;
 mod migrate;
 mod owner;
+mod progress;
 mod serve;
 mod settings;
 
@@ -120,7 +121,7 @@ enum Command {
         after_help = "Examples:\n  pockitd token ada@example.org\n  pockitd token ada@example.org --ttl 12h"
     )]
     Token(admin::Token),
-    /// Move users and pictures in and out
+    /// Move users and pictures in and out, and the store forward
     #[command(
         subcommand,
         after_help = "Examples:\n  pockitd migrate export backup.tar\n  pockitd migrate import backup.tar"
@@ -226,7 +227,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
                 load(&cli.common, texts.clone())
             })
         }
-        Command::Migrate(command) => migrate::run(&config(Vec::new())?, command),
+        Command::Migrate(command) => migrate::run(&errand(config(Vec::new())?), command),
         Command::User(command) => admin::user(&errand(config(Vec::new())?), command),
         Command::Token(arguments) => admin::token(&errand(config(Vec::new())?), arguments),
         Command::GcPictures(arguments) => {

@@ -82,6 +82,10 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error("the store has {findings} findings")]
     Unsound { findings: u64 },
+    #[error("no file came with the task")]
+    NoInput,
+    #[error("data was not moved")]
+    Migrate(#[from] migrate::Error),
     #[error("{user}")]
     About {
         user: String,
@@ -202,6 +206,7 @@ impl App {
         admin.keys.add_issuers(&config.auth).await?;
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;
         log_in_force(&in_force);
+        admin.lend(&workers);
         Ok(Self {
             clock,
             admin,

@@ -6,8 +6,10 @@
 pub mod archive;
 pub mod audit;
 mod data_dir;
+pub mod django;
 pub mod record;
 mod sled;
+pub mod upkeep;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -30,6 +32,12 @@ use crate::domain::user::UserId;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
+use crate::storage::upkeep::Compacted;
+use crate::storage::upkeep::Forwarded;
+use crate::storage::upkeep::Making;
+use crate::storage::upkeep::Original;
+use crate::storage::upkeep::Schema;
+use crate::storage::upkeep::Watch;
 
 /// Why the store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -122,6 +130,8 @@ pub struct WholeUser {
     pub profile: Profile,
     /// The files of the profile's picture, in the order of its sizes; none without a picture.
     pub renditions: Vec<Rendition>,
+    /// How the picture was made.
+    pub making: Making,
 }
 
 /// A file in the data directory that has no name and is gone when it is closed. Call while the store is open: it is
@@ -160,10 +170,11 @@ pub fn disk(data_dir: &Path) -> Disk {
 pub enum Edit {
     /// [`Store::rename`]
     Rename { name: DisplayName, now: Timestamp },
-    /// [`Store::replace_picture`]
+    /// [`Store::store_picture`]
     ReplacePicture {
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Box<Making>,
     },
     /// [`Store::remove_picture`]
     RemovePicture { now: Timestamp },
@@ -292,7 +303,38 @@ pub trait Store: Debug + Send + Sync + 'static {
         user: &UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+    ) -> Result<Profile, Error> {
+        let making = Making::default();
+        self.store_picture(user, picture, renditions, making).await
+    }
+
+    /// The same, with how the picture was made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::replace_picture`]; [`Error::NotFound`] also if the picture that this one is made of is not the user's
+    /// (any more).
+    async fn store_picture(
+        &self,
+        user: &UserId,
+        picture: Picture,
+        renditions: Vec<Rendition>,
+        making: Making,
     ) -> Result<Profile, Error>;
+
+    /// What names the settings that a live picture was made with, if that is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if no user has that picture (any more).
+    async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error>;
+
+    /// The upload that a live picture was made of, if it was kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if no user has that picture (any more), [`Error::Damaged`].
+    async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error>;
 
     /// Takes the picture of a user away, blobs and all; answers with the profile as it is then. No picture: no change.
     ///
@@ -316,6 +358,19 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::NotFound`] if no user has that picture (any more) or it has no such size.
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error>;
+
+    /// The users in order of their ids with all that is theirs, those behind `after`: at most `count`, and no more once
+    /// their pictures and kept uploads have `bytes_max` bytes. All of them as they were at one moment. None: there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] or [`Error::Io`].
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<WholeUser>, Error>;
 
     /// How much there is: exactly what was acknowledged. Asked for often, so it is counted along and not by looking
     /// at everything.
@@ -344,6 +399,32 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
     async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error>;
+
+    /// How the data is laid out. The first write of a newer program raises it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`] or [`Error::Io`].
+    async fn schema(&self) -> Result<Schema, Error>;
+
+    /// One step over all records, from `from` on (none: from the beginning): counts them by version. With `write`, those
+    /// of old versions are written anew in one transaction, and the layout is raised with the last step. Reads and writes
+    /// go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
+    async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error>;
+
+    /// Writes everything anew without the space that is not used, and puts that in the place of the old in one step: a
+    /// stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. None: this kind of store
+    /// has no use for that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DiskFull`] if there is no room for both, [`Error::Unavailable`] if it was stopped or the store had to be
+    /// opened anew meanwhile, [`Error::Io`]. All is as before then.
+    async fn compact(&self, watch: &Watch) -> Result<Option<Compacted>, Error>;
 
     /// Whether writes would be taken just now. Asked for every few seconds: cheap, and where something is broken, an
     /// occasion to heal it, as nobody may write while this says no.

@@ -185,12 +185,30 @@ impl Pool {
     /// [`Error::Busy`] at once when the queue is full; [`Error::Picture`] with the reason; [`Error::Died`] if the
     /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
     pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
+        self.render_up_to(upload, crop, None).await
+    }
+
+    /// The same in the configured sizes up to a limit. At least one of them must be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::render`].
+    pub async fn render_up_to(
+        &self,
+        upload: Bytes,
+        crop: Option<Crop>,
+        size_px_max: Option<u16>,
+    ) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
         let tally = &self.shared.tally;
-        let picture = &self.shared.setup.picture;
-        let run = self.run_render(length, crop, &upload).await;
+        let asked = self
+            .shared
+            .setup
+            .picture
+            .up_to(size_px_max.unwrap_or(u16::MAX));
+        let run = self.run_render(length, crop, size_px_max, &upload).await;
         let rendered = run.and_then(|outcome| {
-            answer::rendered(outcome, picture).map_err(|reason| {
+            answer::rendered(outcome, &asked).map_err(|reason| {
                 let death = Death::Nonsense(reason);
                 tally.count(&death);
                 Error::Died(death)
@@ -229,6 +247,12 @@ impl Pool {
             }
             Dying::Yes => Err(Error::Dying(DEATHS_IN_A_ROW)),
         }
+    }
+
+    /// How many pictures are decoded at once.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.shared.count
     }
 
     /// How many workers one user may keep busy, so that others find one: half of them.
@@ -283,12 +307,14 @@ impl Pool {
         &self,
         length: u64,
         crop: Option<Crop>,
+        size_px_max: Option<u16>,
         upload: &[u8],
     ) -> Result<Outcome, Error> {
         let held = self.slot().await?;
         let render = |native| Job::Render {
             length,
             crop,
+            size_px_max,
             native,
         };
         let outcome = self.run_in_slot(&held, render(false), upload).await?;

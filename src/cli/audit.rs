@@ -1,7 +1,5 @@
 //! `pockitd gc-pictures` and `pockitd check store`: what an audit finds, as text or JSON, with progress on a terminal.
 
-use std::io::{self, IsTerminal, Write};
-
 use clap::Args;
 use serde_json::json;
 
@@ -9,6 +7,7 @@ use crate::cli::Failure;
 use crate::cli::admin::seconds;
 use crate::cli::errand::Errand;
 use crate::cli::print_line;
+use crate::cli::progress::Progress;
 use crate::service::admin::{Event, Task};
 use crate::service::audit::{Collection, Found, Summary};
 use crate::storage::audit::{Problem, Section};
@@ -42,7 +41,7 @@ pub(super) fn gc_pictures(errand: &Errand, arguments: &GcPictures) -> Result<(),
     let outcome = errand.run(task, |event| {
         screen.show(event, |found| treated(found, arguments), freed)
     });
-    screen.clear();
+    screen.progress.clear();
     outcome
 }
 
@@ -52,20 +51,19 @@ pub(super) fn check_store(errand: &Errand, json: bool) -> Result<(), Failure> {
     let outcome = errand.run(Task::CheckStore, |event| {
         screen.show(event, |_| "", examined)
     });
-    screen.clear();
+    screen.progress.clear();
     outcome
 }
 
 /// Where events are shown.
 struct Screen {
     json: bool,
-    /// Whether there is a line of progress, to be overwritten.
-    progress: Option<bool>,
+    progress: Progress,
 }
 
 impl Screen {
     fn new(json: bool) -> Self {
-        let progress = io::stderr().is_terminal().then_some(false);
+        let progress = Progress::new();
         Self { json, progress }
     }
 
@@ -77,11 +75,11 @@ impl Screen {
     ) -> Result<(), Failure> {
         match event {
             Event::Progress { section, done, of } => {
-                self.progress(section, done, of);
+                self.progress.show(words(section), done, of);
                 Ok(())
             }
             Event::Found(found) => {
-                self.clear();
+                self.progress.clear();
                 let line = if self.json {
                     json!({ "finding": found }).to_string()
                 } else {
@@ -90,7 +88,7 @@ impl Screen {
                 Ok(print_line(&line)?)
             }
             Event::Audited(summary) => {
-                self.clear();
+                self.progress.clear();
                 let line = if self.json {
                     json!({ "summary": summary }).to_string()
                 } else {
@@ -101,31 +99,16 @@ impl Screen {
             _ => Ok(()),
         }
     }
+}
 
-    /// One line that the next one overwrites.
-    fn progress(&mut self, section: Section, done: u64, of: Option<u64>) {
-        if self.progress.is_none() {
-            return;
-        }
-        self.progress = Some(true);
-        let what = match section {
-            Section::Profiles => "profiles",
-            Section::Accounts => "accounts",
-            Section::Emails => "e-mail addresses",
-            Section::Pictures => "pictures",
-            Section::Parts => "parts of pictures",
-            Section::Counts => "counts",
-        };
-        let of = of.map_or_else(String::new, |of| format!(" of {}", of.max(done)));
-        let mut out = io::stderr().lock();
-        drop(write!(out, "\r\x1b[K{what}: {done}{of}").and_then(|()| out.flush()));
-    }
-
-    fn clear(&mut self) {
-        if self.progress == Some(true) {
-            self.progress = Some(false);
-            drop(write!(io::stderr(), "\r\x1b[K"));
-        }
+const fn words(section: Section) -> &'static str {
+    match section {
+        Section::Profiles => "profiles",
+        Section::Accounts => "accounts",
+        Section::Emails => "e-mail addresses",
+        Section::Pictures => "pictures",
+        Section::Parts => "parts of pictures",
+        Section::Counts => "counts",
     }
 }
 
@@ -134,7 +117,7 @@ fn treated(found: &Found, arguments: &GcPictures) -> &'static str {
     let garbage = found.problem.is_garbage();
     let mendable = matches!(
         found.problem,
-        Problem::UnreadablePicture | Problem::WrongCounts
+        Problem::UnreadablePicture | Problem::UnreadableOriginal | Problem::WrongCounts
     );
     if found.mended {
         return if garbage { ": removed" } else { ": put right" };

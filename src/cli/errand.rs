@@ -2,7 +2,8 @@
 //!
 //! Which of the two makes no difference but for `-v`: both answer with the same events.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use crate::cli::owner;
 use crate::config::Config;
 use crate::http::admin;
 use crate::http::admin::client;
+use crate::http::admin::client::Input;
 use crate::service::StartError;
 use crate::service::admin::{Admin, EVENTS_WAITING_MAX, Event, Task};
 use crate::storage;
@@ -44,14 +46,27 @@ impl Errand {
         task: Task,
         show: impl FnMut(Event) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        self.run_with(task, Input::None, show)
+    }
+
+    /// The same with a file that goes with the task.
+    pub(super) fn run_with(
+        &self,
+        task: Task,
+        input: Input,
+        show: impl FnMut(Event) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            match self.way(&task).await? {
+            match self.way(&task, &input).await? {
                 Way::Server(events) => from_server(events, show).await,
                 Way::Here(admin) => {
-                    let outcome = here(&admin, task, show).await;
+                    let outcome = match kept(&admin, input) {
+                        Ok(file) => here(&admin, task, file, show).await,
+                        Err(failure) => Err(failure),
+                    };
                     admin.close().await?;
                     outcome
                 }
@@ -59,11 +74,11 @@ impl Errand {
         })
     }
 
-    async fn way(&self, task: &Task) -> Result<Way, Failure> {
+    async fn way(&self, task: &Task, input: &Input) -> Result<Way, Failure> {
         let data_dir = &self.config.storage.data_dir;
         let until = Instant::now().checked_add(PATIENCE);
         loop {
-            if let Some(events) = client::ask(data_dir, task).await? {
+            if let Some(events) = client::ask(data_dir, task, input).await? {
                 let socket = data_dir.join(admin::FILE_NAME);
                 self.say(&format!("asked the server at {}", socket.display()));
                 return Ok(Way::Server(events));
@@ -92,6 +107,21 @@ impl Errand {
     }
 }
 
+/// The file that goes with the task, as one that can be read twice.
+fn kept(admin: &Admin, input: Input) -> Result<Option<File>, Failure> {
+    match input {
+        Input::None => Ok(None),
+        Input::File(file) => Ok(Some(file)),
+        Input::Stdin => {
+            let mut kept = admin.unnamed_file()?;
+            io::copy(&mut io::stdin().lock(), &mut kept)
+                .and_then(|_| kept.rewind())
+                .map_err(|error| format!("cannot keep standard input: {error}"))?;
+            Ok(Some(kept))
+        }
+    }
+}
+
 async fn from_server(
     mut events: client::Events,
     mut show: impl FnMut(Event) -> Result<(), Failure>,
@@ -108,10 +138,11 @@ async fn from_server(
 async fn here(
     admin: &Admin,
     task: Task,
+    input: Option<File>,
     mut show: impl FnMut(Event) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let (sender, mut events) = mpsc::channel(EVENTS_WAITING_MAX);
-    let work = admin.report(task, sender);
+    let work = admin.report(task, input, sender);
     let shown = async move {
         while let Some(event) = events.recv().await {
             match event {

@@ -1,30 +1,46 @@
-//! `pockitd migrate …`: opens the store, moves data, says what became of it.
+//! `pockitd migrate …`: one task each, by the server that has the store or by the command itself.
+//!
+//! Files that are named on the command line belong to the command: it reads and writes them, whoever has the store. Only
+//! a Django project is read by whoever has the store.
 
-use std::fs;
-use std::fs::File;
-use std::io;
-use std::io::BufWriter;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+mod archive;
+mod django;
+mod report;
+
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use clap::Subcommand;
-use clap::ValueEnum;
-use serde_json::json;
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::Failure;
-use crate::cli::owner;
-use crate::cli::print_line;
-use crate::config::Config;
-use crate::service;
-use crate::service::migrate;
+use crate::cli::errand::Errand;
+use crate::service::admin::Task;
 use crate::service::migrate::OnConflict;
-use crate::storage::Store;
+use crate::service::migrate::Rerender;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Migrate {
+    /// Say which versions the store and its records have
+    #[command(
+        after_help = "Records of old versions are read as they are; migrate up writes them anew.\n\nExamples:\n  pockitd migrate status --json"
+    )]
+    Status {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write records of old versions anew, in the version of this program
+    #[command(
+        after_help = "A store that was moved up is refused by older programs; so is any store that this one has written \
+        to. Interrupted, it goes on when it is run again.\n\nExamples:\n  pockitd migrate up --dry-run\n  pockitd migrate up"
+    )]
+    Up {
+        /// Write nothing, only say what would be written
+        #[arg(long)]
+        dry_run: bool,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Write all users and pictures as a neutral archive: a tar file of JSON lines and JPEG files
     #[command(
         after_help = "The archive has password hashes in it. pockitd-archive(5) describes it.\n\nExamples:\n  pockitd migrate export backup.tar\n  pockitd migrate export - | zstd > backup.tar.zst"
@@ -49,6 +65,37 @@ pub(super) enum Migrate {
         #[arg(long)]
         json: bool,
     },
+    /// Take over the users of a Django project: accounts, password hashes, names and pictures
+    #[command(after_help = django::EXAMPLES)]
+    ImportDjango(Box<django::ImportDjango>),
+    /// Write the store anew without the space that it does not use
+    #[command(
+        after_help = "The database never gives space back by itself. This makes a copy beside it and exchanges the two in \
+        one step; both take up space until then. Reads and writes go on, but for the moment of the exchange.\n\nExamples:\n  pockitd migrate compact"
+    )]
+    Compact {
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make all pictures anew with the sizes, fit, background and quality that are configured now
+    #[command(
+        after_help = "Of the upload where picture.keep_original kept it, else of the largest rendition, which loses a \
+        little, and sizes above it are left out. A picture that was made with these settings is left alone, so that an \
+        interrupted run goes on when it is run again. Each new picture has new URLs.\n\nBeside a running server, the \
+        server's configuration counts.\n\nExamples:\n  pockitd migrate rerender --dry-run\n  pockitd migrate rerender"
+    )]
+    Rerender(RerenderArguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RerenderArguments {
+    /// Write nothing, only count what would be made anew
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON objects, one a line: pictures that were not made, then a summary
+    #[arg(long)]
+    json: bool,
 }
 
 /// [`OnConflict`] as an argument.
@@ -62,131 +109,31 @@ pub(super) enum Conflict {
     Replace,
 }
 
-/// `pockitd migrate …`
-pub(super) fn run(config: &Config, command: Migrate) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        owner::check(&config.storage.data_dir)?;
-        let store = migrate::open(&config.storage).await?;
-        let outcome = match command {
-            Migrate::Export { file } => export(&store, &file).await,
-            Migrate::Import {
-                file,
-                on_conflict,
-                json,
-            } => import(config, &store, &file, on_conflict, json).await,
-        };
-        let closed = store.close().await;
-        outcome?;
-        Ok(closed?)
-    })
-}
-
-async fn export(store: &Arc<dyn Store>, file: &Path) -> Result<(), Failure> {
-    let now = service::system_clock();
-    let summary = if file == Path::new("-") {
-        let (mut out, summary) = migrate::export(store, BufWriter::new(io::stdout()), now).await?;
-        out.flush()?;
-        summary
-    } else {
-        let partial = partial(file);
-        let about = |error: io::Error| format!("cannot write {}: {error}", partial.display());
-        let out = fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&partial)
-            .map_err(about)?;
-        let written = migrate::export(store, BufWriter::new(out), now).await;
-        let kept = written.map_err(Failure::from).and_then(|(out, summary)| {
-            let out = out
-                .into_inner()
-                .map_err(|error| about(error.into_error()))?;
-            out.sync_all()
-                .and_then(|()| fs::rename(&partial, file))
-                .and_then(|()| sync_parent(file))
-                .map_err(about)?;
-            Ok(summary)
-        });
-        if kept.is_err() {
-            drop(fs::remove_file(&partial));
+impl From<Conflict> for OnConflict {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Fail => Self::Fail,
+            Conflict::Skip => Self::Skip,
+            Conflict::Replace => Self::Replace,
         }
-        kept?
-    };
-    // Not on stdout, where the archive may be.
-    writeln!(
-        io::stderr(),
-        "exported {} users and {} pictures ({} bytes)",
-        summary.users,
-        summary.pictures,
-        summary.picture_bytes
-    )?;
-    Ok(())
+    }
 }
 
-async fn import(
-    config: &Config,
-    store: &Arc<dyn Store>,
-    file: &Path,
-    on_conflict: Conflict,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let file = if file == Path::new("-") {
-        // It is read twice: to verify, then to write.
-        let mut kept = migrate::unnamed_file(&config.storage)?;
-        io::copy(&mut io::stdin().lock(), &mut kept)
-            .map_err(|error| format!("cannot keep standard input: {error}"))?;
-        kept
-    } else {
-        File::open(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?
-    };
-    let on_conflict = match on_conflict {
-        Conflict::Fail => OnConflict::Fail,
-        Conflict::Skip => OnConflict::Skip,
-        Conflict::Replace => OnConflict::Replace,
-    };
-    let imported = migrate::import(store, &file, on_conflict, |account, reason| {
-        drop(writeln!(
-            io::stderr(),
-            "skipped {}: {reason}",
-            account.user_id
-        ));
-    });
-    let imported = imported.await?;
-    let line = if as_json {
-        json!({
-            "users": imported.archive.users,
-            "pictures": imported.archive.pictures,
-            "added": imported.added,
-            "replaced": imported.replaced,
-            "unchanged": imported.unchanged,
-            "skipped": imported.skipped,
-        })
-        .to_string()
-    } else {
-        format!(
-            "{} users in the archive: {} added, {} replaced, {} unchanged, {} skipped",
-            imported.archive.users,
-            imported.added,
-            imported.replaced,
-            imported.unchanged,
-            imported.skipped
-        )
-    };
-    Ok(print_line(&line)?)
-}
-
-/// Where an archive is written until it is whole.
-fn partial(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".partial");
-    PathBuf::from(name)
-}
-
-fn sync_parent(file: &Path) -> io::Result<()> {
-    let parent = file.parent().filter(|parent| parent != &Path::new(""));
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+/// `pockitd migrate …`
+pub(super) fn run(errand: &Errand, command: Migrate) -> Result<(), Failure> {
+    match command {
+        Migrate::Status { json } => report::versions(errand, false, false, json),
+        Migrate::Up { dry_run, json } => report::versions(errand, true, dry_run, json),
+        Migrate::Export { file } => archive::export(errand, &file),
+        Migrate::Import {
+            file,
+            on_conflict,
+            json,
+        } => archive::import(errand, &file, on_conflict.into(), json),
+        Migrate::ImportDjango(arguments) => django::import(errand, *arguments),
+        Migrate::Compact { json } => report::show(errand, Task::Compact, json),
+        Migrate::Rerender(RerenderArguments { dry_run, json }) => {
+            report::show(errand, Task::Rerender(Rerender { dry_run }), json)
+        }
+    }
 }

@@ -39,6 +39,9 @@ pub struct Picture {
     pub quality: u8,
     /// Whether the renditions are progressive JPEGs.
     pub progressive: bool,
+    /// Whether uploads are kept beside what is made of them, with all that is in them. They are never served; `migrate
+    /// rerender` makes new renditions of them.
+    pub keep_original: bool,
     /// Most pixels that an upload may have, judged by its header before anything is decoded.
     pub pixels_max: u64,
     /// Longest side that an upload may have, in pixels, judged like its pixels.
@@ -56,6 +59,7 @@ impl Default for Picture {
             background: Color::WHITE,
             quality: 85,
             progressive: false,
+            keep_original: false,
             pixels_max: 64_000_000,
             side_px_max: 65_535,
             hevc_decoder: HevcDecoder::Auto,
@@ -64,6 +68,14 @@ impl Default for Picture {
 }
 
 impl Picture {
+    /// The same without the sizes above a limit.
+    #[must_use]
+    pub fn up_to(&self, size_px_max: u16) -> Self {
+        let mut picture = self.clone();
+        picture.sizes_px.retain(|size_px| *size_px <= size_px_max);
+        picture
+    }
+
     /// What of it cannot work.
     pub(super) fn problems(&self, found: &mut Vec<Problem>) {
         let sizes = &self.sizes_px;

@@ -233,9 +233,13 @@ impl From<service::Error> for ApiError {
                     .bounded(count(queue_max), None)
             }
             E::Storage(cause) | E::About { source: cause, .. } => stored(cause),
-            E::Password(_) | E::Issue(_) | E::Random(_) | E::Cancelled | E::Unsound { .. } => {
-                Self::internal(error)
-            }
+            E::Password(_)
+            | E::Issue(_)
+            | E::Random(_)
+            | E::Cancelled
+            | E::Unsound { .. }
+            | E::NoInput
+            | E::Migrate(_) => Self::internal(error),
         }
     }
 }

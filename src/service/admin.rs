@@ -3,14 +3,16 @@
 //! A [`Task`] goes in, [`Event`]s come out, both plain data. The command line shows the events and never asks where
 //! they were made: in its own process, over a store that it has opened, or in the server that has the store open, at
 //! the other end of the admin socket. A new command is a new variant of [`Task`], its events, and an arm
-//! of `Admin::perform`.
+//! of `Admin::perform`. Accounts are looked after here; audits in `service/audit`, moving data in `service/migrate`.
 
-use std::fmt;
+mod task;
+
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
@@ -21,7 +23,6 @@ use crate::auth::password;
 use crate::auth::password::Hasher;
 use crate::auth::token::Kind;
 use crate::config::Config;
-use crate::domain::Timestamp;
 use crate::domain::user::Account;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
@@ -31,144 +32,37 @@ use crate::service::Clock;
 use crate::service::Error;
 use crate::service::StartError;
 use crate::service::audit;
-use crate::service::audit::Collection;
-use crate::service::audit::Found;
-use crate::service::audit::Summary;
 use crate::service::chain;
 use crate::service::system_clock;
 use crate::storage;
 use crate::storage::Store;
 use crate::storage::What;
-use crate::storage::audit::Section;
+use crate::workers;
+use crate::workers::Pool;
+
+pub use task::Chunk;
+pub use task::Event;
+pub use task::Events;
+pub use task::Password;
+pub use task::Task;
 
 /// Accounts that are fetched at once.
 const PAGE: usize = 1_000;
 /// Events that may wait for whoever reads them; the work waits for a place.
 pub const EVENTS_WAITING_MAX: usize = 256;
 
-/// What can be asked for.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(tag = "task", rename_all = "snake_case")]
-pub enum Task {
-    /// Add a user; without a password one who cannot log in with one.
-    AddUser {
-        /// Log-in name.
-        email: Email,
-        /// Display name; none: what stands before the `@`.
-        name: Option<DisplayName>,
-        /// What tokens call the user; none: a new random id.
-        id: Option<UserId>,
-        /// The password.
-        password: Option<Password>,
-    },
-    /// List all users.
-    ListUsers,
-    /// Delete a user and all that is theirs.
-    DeleteUser {
-        /// Id or e-mail address.
-        user: String,
-    },
-    /// Make an access token.
-    IssueToken {
-        /// Id or e-mail address.
-        user: String,
-        /// How long it holds, in seconds; none: `auth.access_ttl_s`.
-        ttl_s: Option<u64>,
-    },
-    /// Remove what no user needs; find profiles whose picture cannot be read.
-    CollectGarbage(Collection),
-    /// Compare everything that is stored with its checksums and with each other.
-    CheckStore,
+/// The workers, and how many of them may be kept busy.
+#[derive(Clone, Debug)]
+pub(super) struct Decoding {
+    pub(super) pool: Pool,
+    pub(super) at_once: usize,
 }
 
-/// What is told while a task runs, and how it ended: the last event is always [`Event::Done`] or [`Event::Failed`].
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// A user was added.
-    Added {
-        /// The new id.
-        user_id: UserId,
-        /// Log-in name.
-        email: Email,
-        /// Display name.
-        name: DisplayName,
-    },
-    /// A user there is.
-    User {
-        /// The id.
-        user_id: UserId,
-        /// Log-in name; none for users of an issuer elsewhere.
-        email: Option<Email>,
-        /// When the account was made.
-        created_at: Timestamp,
-    },
-    /// A token was made.
-    Token {
-        /// The token.
-        token: String,
-    },
-    /// A part of an audit was done.
-    Progress {
-        /// Of what.
-        section: Section,
-        /// How many were looked at.
-        done: u64,
-        /// How many there are, where that is known.
-        of: Option<u64>,
-    },
-    /// An audit has found something.
-    Found(Found),
-    /// An audit has come to its end.
-    Audited(Summary),
-    /// All was done.
-    Done,
-    /// It was not done, or not all of it.
-    Failed {
-        /// Why, for whoever typed the command.
-        sentence: String,
-    },
-}
-
-/// A password on its way to being hashed. Never printed.
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(transparent)]
-pub struct Password(String);
-
-impl From<String> for Password {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
-/// Where events go.
-#[derive(Debug)]
-pub struct Events(mpsc::Sender<Event>);
-
-impl Events {
-    pub(super) fn new(sender: mpsc::Sender<Event>) -> Self {
-        Self(sender)
-    }
-
-    /// Tells of an event.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Cancelled`] if nobody listens any more: the work ends there.
-    pub async fn tell(&self, event: Event) -> Result<(), Error> {
-        self.0.send(event).await.map_err(|_| Error::Cancelled)
-    }
-}
-
-/// The part of the program that works without decoding a picture.
+/// The part of the program that an operator uses: over the store, and with workers where pictures are made.
 #[derive(Debug)]
 pub struct Admin {
+    pub(super) config: Config,
+    pub(super) decoding: OnceCell<Decoding>,
     pub(super) clock: Clock,
     pub(super) store: Arc<dyn Store>,
     pub(super) keys: Keyring,
@@ -195,6 +89,8 @@ impl Admin {
             tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
         }
         Ok(Self {
+            config: config.clone(),
+            decoding: OnceCell::new(),
             clock,
             store,
             keys: Keyring::local(&found.secret, config.auth.leeway_s)?,
@@ -224,6 +120,49 @@ impl Admin {
         Self::new(config, store, system_clock)
     }
 
+    /// A file that nobody else sees and that is gone when it is closed, in the data directory.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn unnamed_file(&self) -> io::Result<File> {
+        storage::unnamed_file(&self.config.storage)
+    }
+
+    /// Whether so many bytes may be written to such a file, with a sentence why not.
+    ///
+    /// # Errors
+    ///
+    /// That sentence.
+    pub fn check_room(&self, bytes: u64) -> Result<(), String> {
+        let storage = &self.config.storage;
+        let free_min = storage.free_bytes_min;
+        match storage::disk(&storage.data_dir).free_bytes {
+            Some(free) if free < free_min.saturating_add(bytes) => {
+                Err(chain(&storage::Error::DiskFull { free, free_min }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lends the workers of a server, which its uploads need as well.
+    pub(super) fn lend(&self, pool: &Pool) {
+        let at_once = pool.turns_per_user();
+        let pool = pool.clone();
+        // There is one call for each server, before anybody can ask.
+        drop(self.decoding.set(Decoding { pool, at_once }));
+    }
+
+    /// The workers: the server's, or some of this command's own.
+    pub(super) async fn decoding(&self) -> Result<&Decoding, workers::Error> {
+        let start = async || {
+            let (pool, _) = Pool::start(&self.config.workers, &self.config.picture).await?;
+            let at_once = pool.size();
+            Ok(Decoding { pool, at_once })
+        };
+        self.decoding.get_or_try_init(start).await
+    }
+
     /// Closes the store so that the next opening is quick. Nothing else is called afterwards.
     ///
     /// # Errors
@@ -234,9 +173,11 @@ impl Admin {
     }
 
     /// Does what was asked for and tells of it, from the first event to the last.
-    pub async fn report(&self, task: Task, events: mpsc::Sender<Event>) {
-        let events = Events(events);
-        let last = match self.perform(task, &events).await {
+    ///
+    /// `input` is the file that comes with the task, if it takes one.
+    pub async fn report(&self, task: Task, input: Option<File>, events: mpsc::Sender<Event>) {
+        let events = Events::new(events);
+        let last = match self.perform(task, input, &events).await {
             Ok(()) => Event::Done,
             Err(error) => Event::Failed {
                 sentence: sentence(error),
@@ -246,7 +187,7 @@ impl Admin {
         drop(events.tell(last).await);
     }
 
-    async fn perform(&self, task: Task, events: &Events) -> Result<(), Error> {
+    async fn perform(&self, task: Task, input: Option<File>, events: &Events) -> Result<(), Error> {
         match task {
             Task::AddUser {
                 email,
@@ -254,7 +195,7 @@ impl Admin {
                 id,
                 password,
             } => {
-                let password = password.map(|Password(text)| text);
+                let password = password.map(String::from);
                 let profile = self.add_user(email.clone(), password, name, id).await?;
                 let added = Event::Added {
                     user_id: profile.user_id,
@@ -274,6 +215,15 @@ impl Admin {
             }
             Task::CollectGarbage(how) => self.collect_garbage(how, events).await,
             Task::CheckStore => self.check_store(events).await,
+            Task::Export => self.export(events).await,
+            Task::Import { on_conflict } => {
+                let input = input.ok_or(Error::NoInput)?;
+                self.import(&input, on_conflict, events).await
+            }
+            Task::Records { up } => self.records(up, events).await,
+            Task::Compact => self.compact(events).await,
+            Task::Rerender(how) => self.rerender(how, events).await,
+            Task::ImportDjango(from) => self.import_django(from, events).await,
         }
     }
 
@@ -408,6 +358,7 @@ impl Admin {
 fn sentence(error: Error) -> String {
     match error {
         Error::Storage(cause) => chain(&cause),
+        Error::Migrate(cause) => chain(&cause),
         other => chain(&other),
     }
 }

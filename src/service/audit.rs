@@ -253,7 +253,10 @@ impl Summary {
             Problem::OrphanPicture => &mut self.pictures_removed,
             Problem::OrphanPart => &mut self.parts_removed,
             Problem::UnreadablePicture => &mut self.profiles_reset,
-            Problem::DamagedRecord | Problem::Inconsistent | Problem::WrongCounts => return,
+            Problem::UnreadableOriginal
+            | Problem::DamagedRecord
+            | Problem::Inconsistent
+            | Problem::WrongCounts => return,
         };
         *counted = counted.saturating_add(1);
     }

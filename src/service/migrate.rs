@@ -1,33 +1,40 @@
-//! Moving users and pictures in and out. Knows the store and the neutral archive, not who asks.
+//! Moving users and pictures in, out and forward. Knows the store, the workers and the formats, not who asks.
 //!
 //! Every user is written in one transaction, so a stop at any point leaves whole users only, and whoever runs the same
 //! again finds the ones that are there already and goes on.
 
 mod check;
+mod compact;
+mod django;
 mod export;
 mod import;
+mod records;
+mod rerender;
 
 use std::io;
-use std::sync::Arc;
 
-use crate::config;
 use crate::storage;
-use crate::storage::Store;
 use crate::storage::archive;
 
-pub use crate::storage::archive::Summary;
-pub use export::export;
+pub use crate::storage::django::Field;
+pub use crate::storage::django::Project;
+pub use crate::storage::upkeep::Compacted;
+pub use django::FromDjango;
+pub use django::Imported as ImportedFromDjango;
+pub use django::Row;
+pub use export::Exported;
 pub use import::Imported;
 pub use import::OnConflict;
 pub use import::Outcome;
-pub use import::import;
+pub use records::Kind;
+pub use records::Versions;
+pub use rerender::Rerender;
+pub use rerender::Rerendered;
 
 /// Users that are written at once: they share a sync of the disk.
 const USERS_AT_ONCE: usize = 32;
 /// Bytes of pictures that are held at once, if it is more than one user's.
 const BYTES_AT_ONCE: u64 = 8 * 1_024 * 1_024;
-/// After how many users the log is told how far things are.
-const REPORT_EVERY_USERS: u64 = 10_000;
 
 /// Why data was not moved.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,8 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error(transparent)]
     Archive(#[from] archive::Error),
+    #[error(transparent)]
+    Django(#[from] storage::django::Error),
     #[error("cannot {attempt}")]
     File {
         attempt: String,
@@ -51,27 +60,12 @@ pub enum Error {
         written: u64,
         cause: storage::Error,
     },
+    #[error("{failed} pictures were not made anew; run the same again")]
+    NotRerendered { failed: u64 },
+    #[error(
+        "{damaged} records cannot be read and were left as they are; pockitd check store names them"
+    )]
+    DamagedRecords { damaged: u64 },
     #[error("the work was cut off")]
     Cancelled,
-}
-
-/// Opens the store that the configuration names, for as long as data is moved.
-///
-/// # Errors
-///
-/// [`storage::Error::Unavailable`] while a server has it, and what else keeps it shut.
-pub async fn open(config: &config::Storage) -> Result<Arc<dyn Store>, Error> {
-    Ok(storage::open(config).await?)
-}
-
-/// A file that nobody else sees and that is gone when it is closed, in the data directory.
-///
-/// # Errors
-///
-/// [`Error::File`].
-pub fn unnamed_file(config: &config::Storage) -> Result<std::fs::File, Error> {
-    storage::unnamed_file(config).map_err(|source| Error::File {
-        attempt: "make a temporary file in the data directory".to_owned(),
-        source,
-    })
 }

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_128;
+use serde_json::json;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::auth;
+use crate::config;
 use crate::domain::Timestamp;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Picture;
@@ -13,6 +15,7 @@ use crate::domain::picture::PictureId;
 use crate::domain::picture::Rendition;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
+use crate::imaging::Rendered;
 use crate::service::App;
 use crate::service::Error;
 use crate::service::Stored;
@@ -20,8 +23,12 @@ use crate::service::metrics::{Stage, Stages};
 use crate::storage;
 use crate::storage::Edit;
 use crate::storage::What;
+use crate::storage::upkeep::{Making, Original};
 use crate::workers;
 use crate::workers::Pool;
+
+/// Raised when the renderer makes other pictures of the same uploads with the same settings.
+const RENDERER: u32 = 1;
 
 impl App {
     /// Replaces the caller's picture by what the upload shows; the picture before is gone with the same commit.
@@ -57,33 +64,23 @@ impl App {
         let rendered = self.workers.render(upload.clone(), crop).await;
         over(Stage::Render, begin);
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
-        drop((upload, turn));
+        drop(turn);
         self.metrics.decoded(rendered.decoder);
-        let picture = Picture {
-            id: PictureId::from_random(auth::random()?),
-            width: rendered.width,
-            height: rendered.height,
-            sizes_px: rendered
-                .renditions
-                .iter()
-                .map(|rendition| rendition.size_px)
-                .collect(),
-            thumbhash: rendered.thumbhash,
-            applied: rendered.applied,
-            uploaded_at: self.now(),
-        };
+        let making = making(&self.config.picture, upload, crop);
+        let picture = described(&rendered, self.now())?;
         let begin = Instant::now();
         let renditions = rendered.renditions;
         let replaced = match expected {
             None => {
                 self.store
-                    .replace_picture(caller, picture, renditions)
+                    .store_picture(caller, picture, renditions, making)
                     .await
             }
             Some(expected) => {
                 let edit = Edit::ReplacePicture {
                     picture,
                     renditions,
+                    making: Box::new(making),
                 };
                 self.store.edit_if(expected, edit).await
             }
@@ -131,8 +128,51 @@ impl App {
     }
 }
 
+/// Names the settings that pictures are made with: two pictures of one upload with the same are the same.
+pub(super) fn recipe(picture: &config::Picture) -> u64 {
+    let settings = json!([
+        RENDERER,
+        picture.sizes_px,
+        picture.fit,
+        picture.background,
+        picture.quality,
+        picture.progressive
+    ]);
+    xxh3_64(settings.to_string().as_bytes())
+}
+
+/// How a picture of an upload is made: what is stored of that beside the picture.
+pub(super) fn making(picture: &config::Picture, upload: Bytes, crop: Option<Crop>) -> Making {
+    let original = Original {
+        bytes: upload,
+        crop,
+    };
+    Making {
+        recipe: Some(recipe(picture)),
+        original: picture.keep_original.then_some(original),
+        ..Making::default()
+    }
+}
+
+/// What there is to say of a new picture, which gets an id of its own.
+pub(super) fn described(
+    rendered: &Rendered,
+    uploaded_at: Timestamp,
+) -> Result<Picture, auth::NoRandomness> {
+    let sizes = rendered.renditions.iter();
+    Ok(Picture {
+        id: PictureId::from_random(auth::random()?),
+        width: rendered.width,
+        height: rendered.height,
+        sizes_px: sizes.map(|rendition| rendition.size_px).collect(),
+        thumbhash: rendered.thumbhash.clone(),
+        applied: rendered.applied.clone(),
+        uploaded_at,
+    })
+}
+
 /// What the pool's error means for the upload.
-fn not_rendered(error: workers::Error, upload: &[u8]) -> Error {
+pub(super) fn not_rendered(error: workers::Error, upload: &[u8]) -> Error {
     match error {
         workers::Error::Busy { queue_max } => Error::Busy { queue_max },
         workers::Error::Picture(cause) => Error::Picture(cause),

@@ -4,6 +4,7 @@
 //! pockitd-archive.json        format and version, so that a reader knows at once what it has
 //! users/00000001.jsonl        some users, one JSON object a line, in the order of their ids
 //! pictures/{id}/{size}.jpg    the pictures of these users, in the order in which the lines name them
+//! originals/{id}              behind the files of a picture: the upload, where it was kept
 //! users/00000002.jsonl        …
 //! manifest.json               counts and a checksum over all lines; the lines have those of the pictures
 //! ```
@@ -37,6 +38,8 @@ pub const USERS_FILE_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 pub const USERS_FILE_USERS_MAX: usize = 1_000;
 /// Longest picture file, in bytes: more than the largest size that can be configured takes at full quality.
 pub const PICTURE_FILE_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
+/// Longest upload that was kept, in bytes: what an upload can have at most.
+pub const ORIGINAL_BYTES_MAX: u64 = 4_294_967_295;
 /// Most files of one picture: as many as sizes can be configured.
 pub const PICTURE_FILES_MAX: usize = 8;
 
@@ -66,6 +69,10 @@ pub struct Summary {
     pub pictures: u64,
     /// Bytes of all picture files.
     pub picture_bytes: u64,
+    /// Uploads that were kept.
+    pub originals: u64,
+    /// Bytes of them.
+    pub original_bytes: u64,
 }
 
 fn users_path(number: u64) -> String {

@@ -20,6 +20,8 @@ pub enum Problem {
     OrphanPart,
     /// A profile points at a picture that is missing or damaged. Mended by taking the picture away: the user has none.
     UnreadablePicture,
+    /// The upload that was kept of a picture is missing or damaged; the picture is not. Mended by forgetting the upload.
+    UnreadableOriginal,
     /// A record is not what was written. Mended if it only describes a picture: then it is removed.
     DamagedRecord,
     /// Account, e-mail address and profile of a user do not belong together. Not mended.
@@ -42,6 +44,7 @@ impl Problem {
             Self::OrphanPicture => "orphan picture",
             Self::OrphanPart => "orphan part",
             Self::UnreadablePicture => "unreadable picture",
+            Self::UnreadableOriginal => "unreadable original",
             Self::DamagedRecord => "damaged record",
             Self::Inconsistent => "inconsistent user",
             Self::WrongCounts => "wrong counts",

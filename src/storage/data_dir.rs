@@ -113,17 +113,8 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
 ///
 /// What the system says.
 pub(super) fn unnamed_file(path: &Path) -> io::Result<File> {
-    // By way of a name, as not every file system can make a file without one. The lock makes it this process's alone.
-    let path = path.join("unnamed");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)?;
-    fs::remove_file(path)?;
-    Ok(file)
+    // Where the file system can make one without a name; else by way of a name that is gone at once.
+    tempfile::tempfile_in(path)
 }
 
 /// Whether so many bytes can be written to a directory and synced. They are gone afterwards.

@@ -29,6 +29,7 @@ pub use account::AccountRecord;
 pub use account::EmailRecord;
 pub use picture::BlobRecord;
 pub use picture::PictureRecord;
+pub use picture::PictureRecordV1;
 pub use profile::ProfileRecord;
 pub use profile::ShownPicture;
 pub use system::CountsRecord;

@@ -1,10 +1,11 @@
 //! The [`Store`] on sled 0.34.7, one machine's disk. The only part of the program that knows of sled.
 //!
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
-//! syncs), `opening`, `transaction` and `change` (all or nothing), `commit` (one writing thread, many waiting callers),
-//! `heal` (what follows an error), `undo` and `neighbours` (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does
-//! not notice), `audit` and `mend` (what is wrong nevertheless), `reserve`
-//! (room to open on a full disk).
+//! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
+//! callers), `heal` (what follows an error), `undo` and `neighbours` (nobody reads what is not durable), `lookup` and
+//! `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does not notice), `forward` (old
+//! records), `compact` and `exchange` (space that is not used), `audit` and `mend` (what is wrong nevertheless),
+//! `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -14,7 +15,10 @@ mod cache;
 mod change;
 mod chunk;
 mod commit;
+mod compact;
 mod engine;
+mod exchange;
+mod forward;
 mod heal;
 mod lookup;
 mod mend;
@@ -25,27 +29,20 @@ mod reserve;
 mod shared;
 mod transaction;
 mod undo;
+mod upkeep;
+mod whole;
 mod witness;
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::domain::Timestamp;
-use crate::domain::picture::Picture;
-use crate::domain::picture::PictureId;
-use crate::domain::picture::Rendition;
-use crate::domain::user::Account;
-use crate::domain::user::DisplayName;
-use crate::domain::user::Email;
-use crate::domain::user::Profile;
-use crate::domain::user::UserId;
+use crate::domain::picture::{Picture, PictureId, Rendition};
+use crate::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use crate::storage::Counts;
 use crate::storage::Edit;
 use crate::storage::Error;
@@ -53,19 +50,15 @@ use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
-use crate::storage::audit::Examined;
-use crate::storage::audit::Finding;
-use crate::storage::audit::Place;
+use crate::storage::audit::{Examined, Finding, Place};
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
-use crate::storage::sled::change::Change;
-use crate::storage::sled::change::Done;
-use crate::storage::sled::commit::Reading;
-use crate::storage::sled::commit::Request;
-use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::guarded;
+use crate::storage::sled::change::{Change, Done};
+use crate::storage::sled::commit::{Reading, Request};
+use crate::storage::sled::engine::{Engine, SCHEMA_VERSION, guarded};
 pub(in crate::storage) use crate::storage::sled::opening::open;
 use crate::storage::sled::shared::Shared;
+use crate::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
 /// keep two cores busy.
@@ -266,19 +259,42 @@ impl Store for SledStore {
         self.write_profile(Change::Rename { user, name, now }).await
     }
 
-    async fn replace_picture(
+    async fn store_picture(
         &self,
         user: &UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     ) -> Result<Profile, Error> {
         let user = user.clone();
         let change = Change::ReplacePicture {
             user,
             picture,
             renditions,
+            making,
         };
         self.write_profile(change).await
+    }
+
+    async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {
+        self.read(move |engine, _| Ok(lookup::manifest(engine, picture)?.recipe))
+            .await
+    }
+
+    async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error> {
+        self.read(move |engine, _| lookup::original(engine, picture))
+            .await
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<WholeUser>, Error> {
+        let after = after.cloned();
+        self.read_alone(move |engine| lookup::users(engine, after.as_ref(), count, bytes_max))
+            .await
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
@@ -294,10 +310,12 @@ impl Store for SledStore {
             Edit::ReplacePicture {
                 picture,
                 renditions,
+                making,
             } => Change::ReplacePicture {
                 user,
                 picture,
                 renditions,
+                making: *making,
             },
             Edit::RemovePicture { now } => Change::RemovePicture { user, now },
         };
@@ -350,6 +368,24 @@ impl Store for SledStore {
             now,
         };
         Ok(self.write(change).await?.wrote)
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        self.read(|engine, _| {
+            Ok(Schema {
+                found: engine.schema.load(Ordering::Relaxed),
+                known: SCHEMA_VERSION,
+            })
+        })
+        .await
+    }
+
+    async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error> {
+        upkeep::forward(self, from, write).await
+    }
+
+    async fn compact(&self, watch: &Watch) -> Result<Option<Compacted>, Error> {
+        upkeep::compact(self, watch).await.map(Some)
     }
 
     async fn ready(&self) -> Result<(), Error> {

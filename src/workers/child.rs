@@ -39,13 +39,14 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
         ..setup.picture.clone()
     };
     drop(Renderer::new(least).placeholder());
-    let mut renderer = Renderer::new(setup.picture);
+    let picture = setup.picture;
+    let mut renderer = Renderer::new(picture.clone());
     let (seccomp, landlock) = sandbox::lock_in();
     protocol::write(out, &Ready { seccomp, landlock })?;
     out.flush()?;
     // The server hangs up when it does not need this worker any more: no job, no error.
     while let Ok(job) = protocol::read(input) {
-        perform(&mut renderer, job, input, out)?;
+        perform(&mut renderer, &picture, job, input, out)?;
         if !job.is_safe() {
             break;
         }
@@ -56,6 +57,7 @@ fn work(input: &mut impl Read, out: &mut impl Write) -> io::Result<()> {
 
 fn perform(
     renderer: &mut Renderer,
+    picture: &config::Picture,
     job: Job,
     input: &mut impl Read,
     out: &mut impl Write,
@@ -64,10 +66,14 @@ fn perform(
         Job::Render {
             length,
             crop,
+            size_px_max,
             native,
         } => {
             let mut upload = Vec::new();
             input.take(length).read_to_end(&mut upload)?;
+            // For this job only: the next one may be anybody's.
+            let mut limited = size_px_max.map(|most| Renderer::new(picture.up_to(most)));
+            let renderer = limited.as_mut().unwrap_or(renderer);
             render(renderer, &upload, crop, native)
         }
         Job::Placeholder => match renderer.placeholder() {

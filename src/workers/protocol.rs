@@ -38,11 +38,12 @@ pub(super) struct Ready {
 /// Server to worker: the next thing to do.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) enum Job {
-    /// Make renditions of the `length` bytes that follow. Where `native` allows C and C++ to read them, it is the
-    /// worker's first job and its last.
+    /// Make renditions of the `length` bytes that follow, in the configured sizes up to `size_px_max`. Where `native`
+    /// allows C and C++ to read them, it is the worker's first job and its last.
     Render {
         length: u64,
         crop: Option<Crop>,
+        size_px_max: Option<u16>,
         native: bool,
     },
     /// Make the picture of users without one.
@@ -282,6 +283,7 @@ mod tests {
                 width: 3,
                 height: 4,
             }),
+            size_px_max: None,
             native: true,
         };
 

@@ -1,32 +1,19 @@
 //! A [`Store`] in memory that fails the n-th write. Keeps the contract honest: what the suite asks for must be
 //! possible without a disk.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use pockitd::domain::Timestamp;
-use pockitd::domain::picture::Picture;
-use pockitd::domain::picture::PictureId;
-use pockitd::domain::picture::Rendition;
-use pockitd::domain::user::Account;
-use pockitd::domain::user::DisplayName;
-use pockitd::domain::user::Email;
-use pockitd::domain::user::Profile;
-use pockitd::domain::user::UserId;
-use pockitd::storage::Counts;
-use pockitd::storage::Edit;
-use pockitd::storage::Error;
-use pockitd::storage::Store;
-use pockitd::storage::StoredRendition;
-use pockitd::storage::What;
-use pockitd::storage::WholeUser;
-use pockitd::storage::audit::Examined;
-use pockitd::storage::audit::Finding;
-use pockitd::storage::audit::Place;
-use pockitd::storage::audit::Problem;
-use pockitd::storage::audit::Section;
+use pockitd::domain::picture::{Picture, PictureId, Rendition};
+use pockitd::domain::user::{Account, DisplayName, Email, Profile, UserId};
+use pockitd::storage::audit::{Examined, Finding, Place, Problem, Section};
+use pockitd::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
+use pockitd::storage::{Counts, Edit, Error, Store, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::store::Harm;
@@ -54,6 +41,7 @@ struct State {
     accounts: BTreeMap<UserId, Account>,
     profiles: BTreeMap<UserId, Profile>,
     renditions: BTreeMap<(PictureId, u16), StoredRendition>,
+    making: BTreeMap<PictureId, Making>,
 }
 
 impl MemoryStore {
@@ -117,81 +105,6 @@ impl MemoryStore {
     }
 }
 
-impl State {
-    fn is_shown(&self, id: PictureId) -> bool {
-        let mut shown = self.profiles.values().flat_map(|profile| &profile.picture);
-        shown.any(|picture| picture.id == id)
-    }
-
-    fn is_whole(&self, picture: &Picture) -> bool {
-        picture.sizes_px.iter().all(|size_px| {
-            let stored = self.renditions.get(&(picture.id, *size_px));
-            stored.is_some_and(|stored| stored.checksum == xxh3_128(&stored.bytes))
-        })
-    }
-
-    fn profile(&mut self, user: &UserId) -> Result<&mut Profile, Error> {
-        self.profiles
-            .get_mut(user)
-            .ok_or(Error::NotFound(What::User))
-    }
-
-    fn edit(&mut self, user: &UserId, edit: Edit) -> Result<Profile, Error> {
-        let profile = self.profile(user)?;
-        let (old, added) = match edit {
-            Edit::Rename { name, now } => {
-                profile.name = name;
-                profile.updated_at = now;
-                (None, None)
-            }
-            Edit::ReplacePicture {
-                picture,
-                renditions,
-            } => {
-                profile.updated_at = picture.uploaded_at;
-                let old = profile.picture.replace(picture.clone());
-                (old, Some((picture, renditions)))
-            }
-            Edit::RemovePicture { now } => {
-                let old = profile.picture.take();
-                if old.is_some() {
-                    profile.updated_at = now;
-                }
-                (old, None)
-            }
-        };
-        let answer = profile.clone();
-        if let Some((picture, renditions)) = added {
-            self.add_renditions(&picture, renditions)?;
-        }
-        self.drop_picture(old);
-        Ok(answer)
-    }
-
-    fn add_renditions(&mut self, picture: &Picture, files: Vec<Rendition>) -> Result<(), Error> {
-        let taken = |(id, _): &(PictureId, u16)| *id == picture.id;
-        if self.renditions.keys().any(taken) {
-            return Err(Error::AlreadyExists(What::Picture));
-        }
-        for Rendition { size_px, bytes } in files {
-            let checksum = xxh3_128(&bytes);
-            let uploaded_at = picture.uploaded_at;
-            let rendition = StoredRendition {
-                bytes,
-                checksum,
-                uploaded_at,
-            };
-            self.renditions.insert((picture.id, size_px), rendition);
-        }
-        Ok(())
-    }
-
-    fn drop_picture(&mut self, picture: Option<Picture>) {
-        let Some(picture) = picture else { return };
-        self.renditions.retain(|(id, _), _| *id != picture.id);
-    }
-}
-
 #[async_trait]
 impl Store for MemoryStore {
     async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error> {
@@ -235,6 +148,7 @@ impl Store for MemoryStore {
             state.drop_picture(before);
             if let Some(picture) = &user.profile.picture {
                 state.add_renditions(picture, user.renditions)?;
+                state.making.insert(picture.id, user.making);
             }
             state.accounts.insert(id.clone(), user.account);
             state.profiles.insert(id, user.profile);
@@ -297,17 +211,38 @@ impl Store for MemoryStore {
         self.write(|state| state.edit(user, Edit::Rename { name, now }))
     }
 
-    async fn replace_picture(
+    async fn store_picture(
         &self,
         user: &UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     ) -> Result<Profile, Error> {
         let edit = Edit::ReplacePicture {
             picture,
             renditions,
+            making: Box::new(making),
         };
         self.write(|state| state.edit(user, edit))
+    }
+
+    async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {
+        let making = |state: &State| state.is_shown(picture).then(|| state.making(picture));
+        Ok(self.read(making, What::Picture)?.recipe)
+    }
+
+    async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error> {
+        let making = |state: &State| state.is_shown(picture).then(|| state.making(picture));
+        Ok(self.read(making, What::Picture)?.original)
+    }
+
+    async fn users(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<WholeUser>, Error> {
+        Ok(self.0.lock().unwrap().state.users(after, count, bytes_max))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
@@ -428,6 +363,26 @@ impl Store for MemoryStore {
             state.drop_picture(broken);
             Ok(mended)
         })
+    }
+
+    async fn schema(&self) -> Result<Schema, Error> {
+        Ok(Schema { found: 1, known: 1 })
+    }
+
+    async fn forward(&self, _: Option<&Place>, _: bool) -> Result<Forwarded, Error> {
+        let users = self.0.lock().unwrap().state.accounts.len() as u64;
+        Ok(Forwarded {
+            kind: "user",
+            current: 1,
+            versions: BTreeMap::from([(1, users)]),
+            written: 0,
+            damaged: 0,
+            next: None,
+        })
+    }
+
+    async fn compact(&self, _: &Watch) -> Result<Option<Compacted>, Error> {
+        Ok(None)
     }
 
     async fn ready(&self) -> Result<(), Error> {

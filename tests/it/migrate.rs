@@ -1,6 +1,11 @@
 //! `pockitd migrate`: the neutral archive, written, read by others, read again, and refused when it is not right.
 
+pub mod compact;
+mod django;
 mod hostile;
+mod live;
+pub mod rerender;
+pub mod versions;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -359,17 +364,4 @@ fn hash_of_django_is_good_for_one_log_in_and_then_replaced() {
     assert!(renewed.starts_with("$argon2id$"), "{renewed}");
     log_in(&server, "correct horse").expect(200);
     log_in(&server, "wrong horse").expect(401);
-}
-
-#[test]
-fn store_of_a_running_server_is_refused() {
-    let server = Server::start();
-    let process = server.process_id().to_string();
-    for arguments in [
-        &["migrate", "export", "out.tar"][..],
-        &["migrate", "import", "in.tar"],
-    ] {
-        assert_failed(&server.home().run(arguments), &[&process]);
-    }
-    assert!(!server.home().path().join("out.tar").exists());
 }

@@ -1,5 +1,6 @@
 //! The contract of [`Store`], as tests that every implementation passes; and what sled's implementation adds.
 
+mod compacted;
 mod sled;
 mod suite;
 
@@ -18,6 +19,7 @@ use pockitd::storage::Counts;
 use pockitd::storage::Error;
 use pockitd::storage::Store;
 use pockitd::storage::WholeUser;
+use pockitd::storage::upkeep::Making;
 
 use crate::memory_store::MemoryStore;
 
@@ -84,6 +86,7 @@ macro_rules! conformance {
                 put_user_is_read_back_with_times_and_picture,
                 put_user_that_is_taken_is_refused_and_changes_nothing,
                 put_user_replaces_all_of_the_user_before,
+                kept_upload_goes_where_its_picture_goes,
                 deleted_user_leaves_nothing_and_frees_the_email,
                 acknowledged_writes_are_there_after_reopening,
                 dropped_future_leaves_all_or_nothing,
@@ -154,6 +157,7 @@ fn whole_ada() -> WholeUser {
             updated_at: at(4),
         },
         renditions,
+        making: Making::default(),
     }
 }
 

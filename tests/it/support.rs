@@ -11,6 +11,7 @@ pub mod process;
 pub mod raw;
 pub mod secure;
 pub mod server;
+pub mod stored;
 pub mod strict;
 pub mod token;
 

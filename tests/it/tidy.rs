@@ -35,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const ENGINES: &[(&str, &[&str])] = &[
     ("sled", &["storage/sled"]),
     ("tar", &["storage/archive"]),
+    ("rusqlite", &["storage/django"]),
     ("libheif_rs", &["imaging/heif"]),
     ("libheif_sys", &["imaging/heif"]),
     // The load generator makes photos as phones do: 4:2:0, which the image crate does not write.

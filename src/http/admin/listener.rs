@@ -16,13 +16,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Limited, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use memchr::memchr;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -118,10 +120,10 @@ async fn answer(
     admin: Arc<Admin>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let body = match task(request).await {
-        Ok(task) => {
+    let body = match received(&admin, request).await {
+        Ok((task, input)) => {
             tracing::info!(?task, "admin");
-            StreamBody::new(work(admin, task)).boxed_unsync()
+            StreamBody::new(work(admin, task, input)).boxed_unsync()
         }
         Err(sentence) => {
             let failed = line(&Event::Failed { sentence });
@@ -134,32 +136,89 @@ async fn answer(
     Ok(response)
 }
 
-/// The task of a request, or what is wrong with it.
-async fn task(request: Request<Incoming>) -> Result<Task, String> {
+/// The task of a request and the file that comes with it, or what is wrong with them.
+async fn received(
+    admin: &Admin,
+    request: Request<Incoming>,
+) -> Result<(Task, Option<fs::File>), String> {
     if (request.method(), request.uri().path()) != (&Method::POST, TARGET) {
         return Err("the server knows POST /tasks only".to_owned());
     }
-    let body = Limited::new(request.into_body(), TASK_BYTES_MAX).collect();
-    let body = match timeout(TASK_TIMEOUT, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => return Err(format!("the server did not get the task: {error}")),
-        Err(_) => return Err("the server did not get the task in time".to_owned()),
-    };
-    serde_json::from_slice(&body).map_err(|error| {
+    let mut body = request.into_body();
+    let line = timeout(TASK_TIMEOUT, first_line(&mut body)).await;
+    let (line, rest) = line.map_err(|_| "the server did not get the task in time")??;
+    let task: Task = serde_json::from_slice(&line).map_err(|error| {
         format!("the server does not know this task; is it another version? ({error})")
-    })
+    })?;
+    if !task.takes_input() {
+        return Ok((task, None));
+    }
+    match kept(admin, rest, &mut body).await {
+        Ok(file) => Ok((task, Some(file))),
+        Err(sentence) => {
+            // Read to its end, so that the answer is seen.
+            while let Some(Ok(_)) = body.frame().await {}
+            Err(sentence)
+        }
+    }
+}
+
+/// The line of the task, and what came behind it so far.
+async fn first_line(body: &mut Incoming) -> Result<(Vec<u8>, Bytes), String> {
+    let mut line = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| format!("the server did not get the task: {error}"))?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
+        if let Some(end) = memchr(b'\n', &data) {
+            line.extend_from_slice(&data.split_to(end));
+            return Ok((line, data.split_off(1)));
+        }
+        line.extend_from_slice(&data);
+        if line.len() > TASK_BYTES_MAX {
+            return Err(format!(
+                "the task has {} bytes, the limit is {TASK_BYTES_MAX}",
+                line.len()
+            ));
+        }
+    }
+    Ok((line, Bytes::new()))
+}
+
+/// The file that comes with a task, kept until the task is done.
+async fn kept(admin: &Admin, rest: Bytes, body: &mut Incoming) -> Result<fs::File, String> {
+    let unkept = |error: io::Error| format!("the server cannot keep the file: {error}");
+    let mut file = tokio::fs::File::from_std(admin.unnamed_file().map_err(unkept)?);
+    let mut next = Some(rest);
+    while let Some(data) = next {
+        admin.check_room(u64::try_from(data.len()).unwrap_or(u64::MAX))?;
+        file.write_all(&data).await.map_err(unkept)?;
+        next = match body.frame().await {
+            Some(frame) => {
+                let frame =
+                    frame.map_err(|error| format!("the server did not get the file: {error}"))?;
+                Some(frame.into_data().unwrap_or_default())
+            }
+            None => None,
+        };
+    }
+    file.flush().await.map_err(unkept)?;
+    file.rewind().await.map_err(unkept)?;
+    Ok(file.into_std().await)
 }
 
 /// The work and the lines that tell of it.
 fn work(
     admin: Arc<Admin>,
     task: Task,
+    input: Option<fs::File>,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let told = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|event| (event, receiver))
     });
-    let done = stream::once(async move { admin.report(task, sender).await });
+    let done = stream::once(async move { admin.report(task, input, sender).await });
     stream::select(told, done.filter_map(|()| ready(None)))
         .ready_chunks(EVENTS_AT_ONCE_MAX)
         .map(|events| {

@@ -1,97 +1,112 @@
-//! Writes all users of a store as a neutral archive.
+//! Writes all users of a store as a neutral archive, beside a server or without one.
 //!
-//! Each user is written as they are at one moment: account, profile and picture belong together. With the store to
-//! itself, which is how the command line runs it, all users are of the same moment.
+//! Users are written in the order of their ids, a page at a time; all users of a page are as they were at one moment.
+//! Somebody who is added, changed or deleted while an export runs is in it as they were when their page was read: in
+//! whole, or not at all. Without a server, or while nobody writes, all pages are of one moment.
 
+use std::io;
+use std::io::BufWriter;
 use std::io::Write;
-use std::sync::Arc;
 
-use crate::domain::Timestamp;
-use crate::domain::picture::Rendition;
-use crate::domain::user::Account;
-use crate::service::migrate::BYTES_AT_ONCE;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::service;
+use crate::service::admin::Admin;
+use crate::service::admin::Chunk;
+use crate::service::admin::Event;
+use crate::service::admin::Events;
 use crate::service::migrate::Error;
-use crate::service::migrate::REPORT_EVERY_USERS;
-use crate::service::migrate::Summary;
 use crate::storage;
-use crate::storage::Store;
 use crate::storage::WholeUser;
+use crate::storage::archive::Summary;
 use crate::storage::archive::Writer;
 
-/// Users that are fetched, and written as one file of lines, at most.
+/// Users of a page, and of one file of lines, at most.
 const PAGE_USERS: usize = 200;
-/// How often a user is read again whose picture is replaced while it is read.
-const READ_AGAIN_MAX: usize = 100;
+/// Bytes of the pictures of a page, if it is more than one user: read between two commits, they hold up writes for
+/// milliseconds.
+const PAGE_BYTES: u64 = 2 * 1_024 * 1_024;
+/// The archive goes out in parts of so many bytes.
+const CHUNK_BYTES: usize = 16 * 1_024;
 
-/// Writes everybody; gives back where to, all of it written but not synced.
-///
-/// # Errors
-///
-/// [`Error::Storage`] names what cannot be read: a damaged picture ends the export. [`Error::Archive`].
-pub async fn export<W: Write + Send + 'static>(
-    store: &Arc<dyn Store>,
-    out: W,
-    now: Timestamp,
-) -> Result<(W, Summary), Error> {
-    let mut writer = blocking(move || Writer::begin(out, now)).await?;
-    let mut done = 0_u64;
-    let mut last = None;
-    loop {
-        let page = store.accounts(last.as_ref(), PAGE_USERS).await?;
-        let is_last = page.len() < PAGE_USERS;
-        last = page.last().map(|account| account.user_id.clone());
-        let mut users = Vec::new();
-        let mut bytes = 0_u64;
-        for account in page {
-            let Some(user) = whole(store, account).await? else {
-                continue;
+/// How much was exported.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Exported {
+    /// Users.
+    pub users: u64,
+    /// Those of them that have a picture.
+    pub pictures: u64,
+    /// Bytes of all picture files.
+    pub picture_bytes: u64,
+    /// Uploads that were kept.
+    pub originals: u64,
+    /// Bytes of them.
+    pub original_bytes: u64,
+}
+
+impl From<Summary> for Exported {
+    fn from(summary: Summary) -> Self {
+        Self {
+            users: summary.users,
+            pictures: summary.pictures,
+            picture_bytes: summary.picture_bytes,
+            originals: summary.originals,
+            original_bytes: summary.original_bytes,
+        }
+    }
+}
+
+impl Admin {
+    /// Writes everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`service::Error::Storage`] names what cannot be read: a damaged picture ends the export.
+    pub(in crate::service) async fn export(&self, events: &Events) -> Result<(), service::Error> {
+        let of = Some(self.store.counts().await?.users);
+        let out = BufWriter::with_capacity(CHUNK_BYTES, ToEvents(events.clone()));
+        let now = (self.clock)();
+        let mut writer = blocking(move || Writer::begin(out, now)).await?;
+        let mut last = None;
+        let mut done = 0_u64;
+        loop {
+            let page = (self.store.users(last.as_ref(), PAGE_USERS, PAGE_BYTES)).await?;
+            let Some(user) = page.last() else {
+                break;
             };
-            bytes = bytes.saturating_add(picture_bytes(&user));
-            users.push(user);
-            if bytes >= BYTES_AT_ONCE {
-                writer = add(writer, std::mem::take(&mut users)).await?;
-                bytes = 0;
-            }
-            done = done.saturating_add(1);
-            if done.is_multiple_of(REPORT_EVERY_USERS) {
-                tracing::info!(users = done, "exporting");
-            }
+            last = Some(user.account.user_id.clone());
+            done = done.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            writer = add(writer, page).await?;
+            events.working("users", done, of).await?;
         }
-        writer = add(writer, users).await?;
-        if is_last {
-            return blocking(move || writer.finish()).await;
-        }
+        let exported = blocking(move || {
+            let (mut out, summary) = writer.finish()?;
+            let attempt = "write";
+            out.flush()
+                .map_err(|source| storage::archive::Error::Io { attempt, source })?;
+            Ok(Exported::from(summary))
+        });
+        events.tell(Event::Exported(exported.await?)).await
     }
 }
 
-/// A user with the files of their picture; none if they are gone by now.
-async fn whole(store: &Arc<dyn Store>, account: Account) -> Result<Option<WholeUser>, Error> {
-    for _ in 0..READ_AGAIN_MAX {
-        match once(store, account.clone()).await {
-            Ok(user) => return Ok(Some(user)),
-            Err(storage::Error::NotFound(storage::What::User)) => return Ok(None),
-            // Replaced between the profile and its files.
-            Err(storage::Error::NotFound(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(storage::Error::NotFound(storage::What::Picture).into())
-}
+/// Hands an archive on as it is written.
+#[derive(Debug)]
+struct ToEvents(Events);
 
-async fn once(store: &Arc<dyn Store>, account: Account) -> Result<WholeUser, storage::Error> {
-    let profile = store.profile(&account.user_id).await?;
-    let mut renditions = Vec::new();
-    if let Some(picture) = &profile.picture {
-        for &size_px in &picture.sizes_px {
-            let bytes = store.rendition(picture.id, size_px).await?.bytes;
-            renditions.push(Rendition { size_px, bytes });
-        }
+impl Write for ToEvents {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let chunk = Chunk(Bytes::copy_from_slice(bytes));
+        let told = self.0.tell_blocking(Event::Data(chunk));
+        told.map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
     }
-    Ok(WholeUser {
-        account,
-        profile,
-        renditions,
-    })
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn add<W: Write + Send + 'static>(
@@ -108,9 +123,11 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(|_| Error::Cancelled)??)
 }
 
-/// Bytes of a user's picture files.
+/// Bytes of a user's picture files and of the upload, where it was kept.
 pub(super) fn picture_bytes(user: &WholeUser) -> u64 {
-    user.renditions.iter().fold(0, |sum, rendition| {
-        sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
+    let renditions = user.renditions.iter().map(|rendition| &rendition.bytes);
+    let original = user.making.original.iter().map(|original| &original.bytes);
+    renditions.chain(original).fold(0, |sum, bytes| {
+        sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
     })
 }

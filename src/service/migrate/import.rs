@@ -10,13 +10,16 @@ use std::io::Seek as _;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use serde::Deserialize;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::domain::user::Account;
+use crate::service;
+use crate::service::admin::Admin;
+use crate::service::admin::Event;
+use crate::service::admin::Events;
 use crate::service::migrate::BYTES_AT_ONCE;
 use crate::service::migrate::Error;
-use crate::service::migrate::REPORT_EVERY_USERS;
-use crate::service::migrate::Summary;
 use crate::service::migrate::USERS_AT_ONCE;
 use crate::service::migrate::check::check;
 use crate::service::migrate::export::picture_bytes;
@@ -24,6 +27,7 @@ use crate::storage;
 use crate::storage::Store;
 use crate::storage::WholeUser;
 use crate::storage::archive;
+use crate::storage::archive::Summary;
 
 /// Users of the archive that are read ahead.
 const READ_AHEAD_USERS: usize = 4;
@@ -31,7 +35,8 @@ const READ_AHEAD_USERS: usize = 4;
 const BUFFER_BYTES: usize = 256 * 1_024;
 
 /// What becomes of a user of the archive who is in the store, but not the same.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnConflict {
     /// Nothing is imported at all.
     Fail,
@@ -42,7 +47,8 @@ pub enum OnConflict {
 }
 
 /// What became of one user of the archive.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Is in the store now and was not before.
     Added,
@@ -55,10 +61,12 @@ pub enum Outcome {
 }
 
 /// What became of all users of an archive.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Imported {
-    /// What the archive holds.
-    pub archive: Summary,
+    /// Users in the archive.
+    pub users: u64,
+    /// Those of them that have a picture.
+    pub pictures: u64,
     /// How many are new.
     pub added: u64,
     /// How many took the place of another.
@@ -69,57 +77,77 @@ pub struct Imported {
     pub skipped: u64,
 }
 
-/// Imports an archive from a file. Nothing is written unless all of the archive has been verified, and, with
-/// [`OnConflict::Fail`] and [`OnConflict::Replace`], unless every user of it can be written.
-///
-/// `told` hears of each user that stays out.
-///
-/// # Errors
-///
-/// [`Error::Archive`] and [`Error::Conflict`]: nothing was written. [`Error::Stopped`]: only whole users were, and
-/// running it again goes on from there.
-pub async fn import(
-    store: &Arc<dyn Store>,
-    file: &File,
-    on_conflict: OnConflict,
-    mut told: impl FnMut(&Account, &str),
-) -> Result<Imported, Error> {
-    let mut pass = Pass::begin(file)?;
-    while let Some(users) = pass.next().await {
-        let verdicts = users.iter().map(|user| verdict(store, user));
-        for (user, found) in users.iter().zip(join_all(verdicts).await) {
-            let ((Verdict::Differs(reason), OnConflict::Fail)
-            | (Verdict::Taken(reason), OnConflict::Fail | OnConflict::Replace)) =
-                (found?, on_conflict)
-            else {
-                continue;
-            };
-            let user = user.account.user_id.to_string();
-            return Err(Error::Conflict { user, reason });
-        }
-    }
-    let mut imported = Imported {
-        archive: pass.end().await?,
-        ..Imported::default()
-    };
-    tracing::info!(users = imported.archive.users, "the archive is verified");
-    let mut pass = Pass::begin(file)?;
-    while let Some(users) = pass.next().await {
-        let writes = users.iter().map(|user| write(store, user, on_conflict));
-        for (user, outcome) in users.iter().zip(join_all(writes).await) {
-            let outcome = outcome.map_err(|cause| Error::Stopped {
-                user: user.account.user_id.to_string(),
-                written: imported.added.saturating_add(imported.replaced),
-                cause,
-            })?;
-            if let Outcome::Skipped(reason) = &outcome {
-                told(&user.account, reason);
+impl Admin {
+    /// Imports an archive from a file. Nothing is written unless all of the archive has been verified, and, with
+    /// [`OnConflict::Fail`] and [`OnConflict::Replace`], unless every user of it can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Archive`] and [`Error::Conflict`]: nothing was written. [`Error::Stopped`]: only whole users were, and
+    /// running it again goes on from there.
+    pub(in crate::service) async fn import(
+        &self,
+        file: &File,
+        on_conflict: OnConflict,
+        events: &Events,
+    ) -> Result<(), service::Error> {
+        let archive = self.verify(file, on_conflict, events).await?;
+        tracing::info!(users = archive.users, "the archive is verified");
+        let mut imported = Imported {
+            users: archive.users,
+            pictures: archive.pictures,
+            ..Imported::default()
+        };
+        let mut pass = Pass::begin(file)?;
+        while let Some(users) = pass.next().await {
+            let writes = users
+                .iter()
+                .map(|user| write(&self.store, user, on_conflict));
+            for (user, outcome) in users.iter().zip(join_all(writes).await) {
+                let outcome = outcome.map_err(|cause| Error::Stopped {
+                    user: user.account.user_id.to_string(),
+                    written: imported.added.saturating_add(imported.replaced),
+                    cause,
+                })?;
+                imported.count(&outcome);
+                if let Outcome::Skipped(reason) = outcome {
+                    let user_id = user.account.user_id.clone();
+                    events.tell(Event::Skipped { user_id, reason }).await?;
+                }
             }
-            imported.count(&outcome);
+            let (done, of) = (imported.done(), Some(archive.users));
+            events.working("users imported", done, of).await?;
         }
+        pass.end().await?;
+        events.tell(Event::Imported(imported)).await
     }
-    pass.end().await?;
-    Ok(imported)
+
+    /// Reads all of the archive, and finds out whether all of it may be written.
+    async fn verify(
+        &self,
+        file: &File,
+        on_conflict: OnConflict,
+        events: &Events,
+    ) -> Result<Summary, service::Error> {
+        let mut pass = Pass::begin(file)?;
+        let mut done = 0_u64;
+        while let Some(users) = pass.next().await {
+            let verdicts = users.iter().map(|user| verdict(&self.store, user));
+            for (user, found) in users.iter().zip(join_all(verdicts).await) {
+                let ((Verdict::Differs(reason), OnConflict::Fail)
+                | (Verdict::Taken(reason), OnConflict::Fail | OnConflict::Replace)) =
+                    (found?, on_conflict)
+                else {
+                    continue;
+                };
+                let user = user.account.user_id.to_string();
+                return Err(Error::Conflict { user, reason }.into());
+            }
+            done = done.saturating_add(u64::try_from(users.len()).unwrap_or(u64::MAX));
+            events.working("users verified", done, None).await?;
+        }
+        Ok(pass.end().await?)
+    }
 }
 
 impl Imported {
@@ -131,11 +159,11 @@ impl Imported {
             Outcome::Skipped(_) => &mut self.skipped,
         };
         *counter = counter.saturating_add(1);
+    }
+
+    fn done(&self) -> u64 {
         let done = [self.added, self.replaced, self.unchanged, self.skipped];
-        let done = done.into_iter().fold(0, u64::saturating_add);
-        if done.is_multiple_of(REPORT_EVERY_USERS) {
-            tracing::info!(users = done, "importing");
-        }
+        done.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -170,15 +198,25 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
     if store.profile(&account.user_id).await? != user.profile {
         return Ok(Verdict::Differs("the profiles differ".to_owned()));
     }
-    let picture = user.profile.picture.as_ref();
-    for (picture, rendition) in picture
-        .into_iter()
-        .flat_map(|picture| user.renditions.iter().map(move |file| (picture, file)))
-    {
+    let Some(picture) = &user.profile.picture else {
+        return Ok(Verdict::Same);
+    };
+    for rendition in &user.renditions {
         match store.rendition(picture.id, rendition.size_px).await {
             Ok(stored) if stored.bytes == rendition.bytes => {}
             Ok(_) => return Ok(Verdict::Differs("the pictures differ".to_owned())),
             // What is damaged can be replaced.
+            Err(error @ (storage::Error::Damaged { .. } | storage::Error::NotFound(_))) => {
+                return Ok(Verdict::Differs(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // An archive without the upload takes nothing away from a picture that has one.
+    if let Some(original) = &user.making.original {
+        match store.original(picture.id).await {
+            Ok(Some(stored)) if stored == *original => {}
+            Ok(_) => return Ok(Verdict::Differs("the kept uploads differ".to_owned())),
             Err(error @ (storage::Error::Damaged { .. } | storage::Error::NotFound(_))) => {
                 return Ok(Verdict::Differs(error.to_string()));
             }
@@ -193,7 +231,7 @@ async fn write(
     user: &WholeUser,
     on_conflict: OnConflict,
 ) -> Result<Outcome, storage::Error> {
-    let put = async |replace| store.put_user(user.clone(), replace).await;
+    let put = |replace| store.put_user(user.clone(), replace);
     match (verdict(store, user).await?, on_conflict) {
         (Verdict::Same, _) => Ok(Outcome::Unchanged),
         (Verdict::New, _) => match put(false).await {

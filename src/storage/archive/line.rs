@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::domain::Timestamp;
 use crate::domain::picture::Applied;
+use crate::domain::picture::Crop;
 use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
 use crate::domain::user::Account;
@@ -13,6 +14,7 @@ use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::storage::WholeUser;
+use crate::storage::upkeep::Making;
 
 /// The first entry.
 #[derive(Debug, Deserialize, Serialize)]
@@ -33,6 +35,10 @@ pub(super) struct Manifest {
     pub(super) pictures: u64,
     pub(super) picture_files: u64,
     pub(super) picture_bytes: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) originals: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) original_bytes: u64,
     /// Over all files of lines, one behind the other.
     pub(super) users_sha256: String,
 }
@@ -72,6 +78,18 @@ pub(super) struct PictureLine {
     #[serde(with = "rfc_3339")]
     pub(super) uploaded_at: Timestamp,
     pub(super) files: Vec<FileLine>,
+    /// Only where the upload was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) original: Option<OriginalLine>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OriginalLine {
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    pub(super) crop: Option<Crop>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -89,8 +107,17 @@ impl PictureLine {
         format!("pictures/{id}/{size_px}.jpg")
     }
 
-    /// What is said of a picture and of each of its files.
-    pub(super) fn of(picture: &Picture, files: Vec<FileLine>) -> Self {
+    /// Where the upload lies that a picture was made of.
+    pub(super) fn original_path(id: PictureId) -> String {
+        format!("originals/{id}")
+    }
+
+    /// What is said of a picture, of each of its files and of its upload.
+    pub(super) fn of(
+        picture: &Picture,
+        files: Vec<FileLine>,
+        original: Option<OriginalLine>,
+    ) -> Self {
         Self {
             id: picture.id,
             width: picture.width,
@@ -99,6 +126,7 @@ impl PictureLine {
             applied: picture.applied.clone(),
             uploaded_at: picture.uploaded_at,
             files,
+            original,
         }
     }
 
@@ -149,8 +177,17 @@ impl UserLine {
                 updated_at: self.profile.updated_at,
             },
             renditions: Vec::new(),
+            making: Making::default(),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Times as RFC 3339 text.

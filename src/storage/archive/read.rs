@@ -16,6 +16,7 @@ use crate::storage::archive::FORMAT;
 use crate::storage::archive::HEAD_BYTES_MAX;
 use crate::storage::archive::HEAD_PATH;
 use crate::storage::archive::MANIFEST_PATH;
+use crate::storage::archive::ORIGINAL_BYTES_MAX;
 use crate::storage::archive::PICTURE_FILE_BYTES_MAX;
 use crate::storage::archive::PICTURE_FILES_MAX;
 use crate::storage::archive::Summary;
@@ -25,10 +26,12 @@ use crate::storage::archive::VERSION;
 use crate::storage::archive::line::FileLine;
 use crate::storage::archive::line::Head;
 use crate::storage::archive::line::Manifest;
+use crate::storage::archive::line::OriginalLine;
 use crate::storage::archive::line::PictureLine;
 use crate::storage::archive::line::UserLine;
 use crate::storage::archive::refused;
 use crate::storage::archive::users_path;
+use crate::storage::upkeep::Original;
 
 /// Reads a whole archive; hands over each user once all of their files are there and match their checksums. `take`
 /// may refuse one, with the reason. That all users were the right ones is known when this returns `Ok`, not before.
@@ -75,6 +78,11 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// SHA-256 of bytes, in lower-case hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// What has been read so far.
@@ -125,6 +133,7 @@ impl Reading {
         entries: &mut Entries<'_, impl Read>,
     ) -> Result<WholeUser, Error> {
         let mut renditions = Vec::new();
+        let mut original = None;
         if let Some(picture) = &line.profile.picture {
             let count = picture.files.len();
             if !(1..=PICTURE_FILES_MAX).contains(&count) {
@@ -133,43 +142,60 @@ impl Reading {
                 return Err(refused(place, reason));
             }
             for file in &picture.files {
-                renditions.push(self.file(picture, file, place, entries)?);
+                renditions.push(self.rendition(picture, file, place, entries)?);
+            }
+            if let Some(told) = &picture.original {
+                original = Some(self.original(picture, told, place, entries)?);
             }
             self.summary.pictures = self.summary.pictures.saturating_add(1);
         }
         let mut user = line.into_user();
         user.renditions = renditions;
+        user.making.original = original;
         Ok(user)
     }
 
-    fn file(
+    fn rendition(
         &mut self,
         picture: &PictureLine,
         file: &FileLine,
         place: &str,
         entries: &mut Entries<'_, impl Read>,
     ) -> Result<Rendition, Error> {
+        let told = Told {
+            path: &file.path,
+            bytes: file.bytes,
+            sha256: &file.sha256,
+        };
         let path = PictureLine::path(picture.id, file.size_px);
-        if file.path != path {
-            let reason = format!("it names the file {:?}, want {path:?}", file.path);
-            return Err(refused(place, reason));
-        }
-        let (_, bytes) = entries.next_of(&[&path], PICTURE_FILE_BYTES_MAX)?;
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if length != file.bytes {
-            let reason = format!("it has {length} bytes, {place} says {}", file.bytes);
-            return Err(refused(path, reason));
-        }
-        let found = hexadecimal(digest::digest(&digest::SHA256, &bytes).as_ref());
-        if found != file.sha256 {
-            let reason = format!("its SHA-256 is {found}, {place} says {}", file.sha256);
-            return Err(refused(path, reason));
-        }
+        let bytes = told.read(&path, place, PICTURE_FILE_BYTES_MAX, entries)?;
         self.picture_files = self.picture_files.saturating_add(1);
-        self.summary.picture_bytes = self.summary.picture_bytes.saturating_add(length);
+        self.summary.picture_bytes = self.summary.picture_bytes.saturating_add(file.bytes);
         Ok(Rendition {
             size_px: file.size_px,
-            bytes: Bytes::from(bytes),
+            bytes,
+        })
+    }
+
+    fn original(
+        &mut self,
+        picture: &PictureLine,
+        original: &OriginalLine,
+        place: &str,
+        entries: &mut Entries<'_, impl Read>,
+    ) -> Result<Original, Error> {
+        let told = Told {
+            path: &original.path,
+            bytes: original.bytes,
+            sha256: &original.sha256,
+        };
+        let path = PictureLine::original_path(picture.id);
+        let bytes = told.read(&path, place, ORIGINAL_BYTES_MAX, entries)?;
+        self.summary.originals = self.summary.originals.saturating_add(1);
+        self.summary.original_bytes = self.summary.original_bytes.saturating_add(original.bytes);
+        Ok(Original {
+            bytes,
+            crop: original.crop,
         })
     }
 
@@ -182,6 +208,8 @@ impl Reading {
             pictures: self.summary.pictures,
             picture_files: self.picture_files,
             picture_bytes: self.summary.picture_bytes,
+            originals: self.summary.originals,
+            original_bytes: self.summary.original_bytes,
             users_sha256: hexadecimal(self.users_sha256.clone().finish().as_ref()),
         };
         if told == found {
@@ -189,6 +217,41 @@ impl Reading {
         }
         let reason = format!("it says {told:?}, but there is {found:?}");
         Err(refused(MANIFEST_PATH, reason))
+    }
+}
+
+/// What a line says of a file.
+struct Told<'l> {
+    path: &'l str,
+    bytes: u64,
+    sha256: &'l str,
+}
+
+impl Told<'_> {
+    /// Reads the file, which comes next and has that path.
+    fn read(
+        &self,
+        path: &str,
+        place: &str,
+        bytes_max: u64,
+        entries: &mut Entries<'_, impl Read>,
+    ) -> Result<Bytes, Error> {
+        if self.path != path {
+            let reason = format!("it names the file {:?}, want {path:?}", self.path);
+            return Err(refused(place, reason));
+        }
+        let (_, bytes) = entries.next_of(&[path], bytes_max)?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if length != self.bytes {
+            let reason = format!("it has {length} bytes, {place} says {}", self.bytes);
+            return Err(refused(path, reason));
+        }
+        let found = sha256(&bytes);
+        if found != self.sha256 {
+            let reason = format!("its SHA-256 is {found}, {place} says {}", self.sha256);
+            return Err(refused(path, reason));
+        }
+        Ok(Bytes::from(bytes))
     }
 }
 

@@ -17,9 +17,11 @@ use crate::storage::archive::VERSION;
 use crate::storage::archive::line::FileLine;
 use crate::storage::archive::line::Head;
 use crate::storage::archive::line::Manifest;
+use crate::storage::archive::line::OriginalLine;
 use crate::storage::archive::line::PictureLine;
 use crate::storage::archive::line::UserLine;
 use crate::storage::archive::read::hexadecimal;
+use crate::storage::archive::read::sha256;
 use crate::storage::archive::users_path;
 
 /// An archive that is being written. Without [`Writer::finish`] it is refused by whoever reads it.
@@ -96,6 +98,14 @@ impl<W: Write> Writer<W> {
                 self.picture_files = self.picture_files.saturating_add(1);
                 self.summary.picture_bytes = self.summary.picture_bytes.saturating_add(len(bytes));
             }
+            if let Some(original) = &user.making.original {
+                // With all that is in it, a place among other things: not for everybody, either.
+                let path = PictureLine::original_path(picture.id);
+                self.entry(&path, picture.uploaded_at, 0o600, &original.bytes)?;
+                self.summary.originals = self.summary.originals.saturating_add(1);
+                let bytes = len(&original.bytes);
+                self.summary.original_bytes = self.summary.original_bytes.saturating_add(bytes);
+            }
         }
         Ok(())
     }
@@ -113,6 +123,8 @@ impl<W: Write> Writer<W> {
             pictures: self.summary.pictures,
             picture_files: self.picture_files,
             picture_bytes: self.summary.picture_bytes,
+            originals: self.summary.originals,
+            original_bytes: self.summary.original_bytes,
             users_sha256: hexadecimal(self.users_sha256.clone().finish().as_ref()),
         };
         let manifest = json(&manifest)?;
@@ -138,9 +150,15 @@ fn line(user: &WholeUser) -> UserLine {
             size_px: rendition.size_px,
             path: PictureLine::path(picture.id, rendition.size_px),
             bytes: len(&rendition.bytes),
-            sha256: hexadecimal(digest::digest(&digest::SHA256, &rendition.bytes).as_ref()),
+            sha256: sha256(&rendition.bytes),
         });
-        PictureLine::of(picture, files.collect())
+        let original = user.making.original.as_ref().map(|original| OriginalLine {
+            path: PictureLine::original_path(picture.id),
+            bytes: len(&original.bytes),
+            sha256: sha256(&original.bytes),
+            crop: original.crop,
+        });
+        PictureLine::of(picture, files.collect(), original)
     });
     UserLine::of(&user.account, &user.profile, picture)
 }

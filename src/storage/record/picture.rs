@@ -5,6 +5,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::Timestamp;
+use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::domain::user::UserId;
 use crate::storage::record::First;
@@ -20,12 +21,29 @@ pub struct PictureRecord {
     pub uploaded_at: Timestamp,
     /// The renditions, largest first.
     pub blobs: Vec<BlobRecord>,
+    /// The upload, where it is kept. Never served.
+    pub original: Option<BlobRecord>,
+    /// The part of the upload that was chosen, where it is kept.
+    pub crop: Option<Crop>,
+    /// Names the settings that it was made with, where they are known.
+    pub recipe: Option<u64>,
+}
+
+/// Version 1: without the upload and the settings.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PictureRecordV1 {
+    /// The user whose profile points here.
+    pub owner: UserId,
+    /// When it was uploaded, in microseconds since the Unix epoch.
+    pub uploaded_at: Timestamp,
+    /// The renditions, largest first.
+    pub blobs: Vec<BlobRecord>,
 }
 
 /// What a rendition's bytes must be.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BlobRecord {
-    /// Name of the size, in pixels.
+    /// Name of the size, in pixels; [`BlobRecord::ORIGINAL`] for an upload.
     pub size_px: u16,
     /// Length of the file, in bytes.
     pub length: u64,
@@ -36,6 +54,23 @@ pub struct BlobRecord {
 
 impl Record for PictureRecord {
     const KIND: &'static str = "picture";
+    const VERSION: u8 = 2;
+    type Previous = PictureRecordV1;
+
+    fn migrate(previous: PictureRecordV1) -> Self {
+        Self {
+            owner: previous.owner,
+            uploaded_at: previous.uploaded_at,
+            blobs: previous.blobs,
+            original: None,
+            crop: None,
+            recipe: None,
+        }
+    }
+}
+
+impl Record for PictureRecordV1 {
+    const KIND: &'static str = "picture";
     const VERSION: u8 = 1;
     type Previous = First;
 
@@ -44,7 +79,17 @@ impl Record for PictureRecord {
     }
 }
 
+impl PictureRecord {
+    /// Everything that is stored of it: the renditions, and the upload if it is kept.
+    pub fn all_blobs(&self) -> impl Iterator<Item = BlobRecord> + '_ {
+        self.blobs.iter().copied().chain(self.original)
+    }
+}
+
 impl BlobRecord {
+    /// The size that the chunks of an upload are kept under. No rendition has it.
+    pub const ORIGINAL: u16 = 0;
+
     /// The entry for a rendition.
     #[must_use]
     pub fn of(rendition: &Rendition) -> Self {

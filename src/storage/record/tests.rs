@@ -103,6 +103,9 @@ fn picture() -> impl Strategy<Value = PictureRecord> {
         .prop_map(|(owner, micros, blobs)| PictureRecord {
             owner: owner.parse().unwrap(),
             uploaded_at: Timestamp::from_micros(micros),
+            original: blobs.first().copied(),
+            crop: None,
+            recipe: u64::try_from(micros).ok(),
             blobs,
         })
 }
@@ -259,7 +262,7 @@ fn payloads_of_version_1_keep_their_shape() {
         payload(
             encode(
                 b"id",
-                &PictureRecord {
+                &PictureRecordV1 {
                     owner,
                     uploaded_at: at,
                     blobs
@@ -272,6 +275,72 @@ fn payloads_of_version_1_keep_their_shape() {
             r#""checksum":"00000000000000000000000000000f00"}]}"#
         )
     );
+}
+
+/// The same of the second version of a picture.
+#[test]
+fn payload_of_version_2_of_a_picture_keeps_its_shape() {
+    let blob = BlobRecord {
+        size_px: 512,
+        length: 50_000,
+        checksum: 0xF00,
+    };
+    let crop = Some("1,2,3,4".parse().unwrap());
+    let second = PictureRecord {
+        owner: "42".parse().unwrap(),
+        uploaded_at: Timestamp::from_micros(1_769_846_950_000_123),
+        blobs: vec![],
+        original: Some(blob),
+        crop,
+        recipe: Some(u64::MAX),
+    };
+    let bytes = encode(b"id", &second).unwrap();
+    assert_eq!(
+        String::from_utf8(bytes[HEAD_BYTES..].to_vec()).unwrap(),
+        concat!(
+            r#"{"owner":"42","uploaded_at":1769846950000123,"blobs":[],"#,
+            r#""original":{"size_px":512,"length":50000,"checksum":"00000000000000000000000000000f00"},"#,
+            r#""crop":{"x":1,"y":2,"width":3,"height":4},"recipe":18446744073709551615}"#
+        )
+    );
+}
+
+#[test]
+fn picture_of_version_1_has_no_upload_and_no_recipe() {
+    let old = PictureRecordV1 {
+        owner: "42".parse().unwrap(),
+        uploaded_at: Timestamp::from_micros(7),
+        blobs: vec![],
+    };
+    let bytes = encode(b"id", &old).unwrap();
+
+    let moved: PictureRecord = decode(b"id", &bytes).unwrap();
+
+    assert_eq!(
+        (moved.original, moved.crop, moved.recipe),
+        (None, None, None)
+    );
+    assert_eq!(
+        (moved.owner, moved.uploaded_at),
+        (old.owner, old.uploaded_at)
+    );
+    // A program that knows version 1 only does not take version 2 for it.
+    let newer = encode(b"id", &moved_without_blobs()).unwrap();
+    assert!(matches!(
+        decode::<PictureRecordV1>(b"id", &newer),
+        Err(Error::Version { found: 2, .. })
+    ));
+}
+
+fn moved_without_blobs() -> PictureRecord {
+    PictureRecord {
+        owner: "42".parse().unwrap(),
+        uploaded_at: Timestamp::from_micros(7),
+        blobs: vec![],
+        original: None,
+        crop: None,
+        recipe: None,
+    }
 }
 
 #[test]

@@ -14,23 +14,13 @@ use crate::domain::user::Account;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
-use crate::storage::audit::Examined;
-use crate::storage::audit::Finding;
-use crate::storage::audit::Place;
-use crate::storage::audit::Problem;
-use crate::storage::audit::Section;
-use crate::storage::record::AccountRecord;
-use crate::storage::record::BlobRecord;
-use crate::storage::record::CountsRecord;
-use crate::storage::record::EmailRecord;
-use crate::storage::record::PictureRecord;
-use crate::storage::record::ProfileRecord;
-use crate::storage::record::ShownPicture;
+use crate::storage::audit::{Examined, Finding, Place, Problem, Section};
+use crate::storage::record::{
+    AccountRecord, BlobRecord, CountsRecord, EmailRecord, PictureRecord, ProfileRecord,
+    ShownPicture,
+};
 use crate::storage::sled::chunk;
-use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::Lookup;
-use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::failed;
+use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
 use crate::storage::sled::lookup;
 
 /// Entries that one step looks at.
@@ -330,11 +320,20 @@ fn picture(
         return Ok(None);
     };
     let bytes = manifest
-        .blobs
-        .iter()
+        .all_blobs()
         .fold(0, |sum: u64, blob| sum.saturating_add(blob.length));
     let picture = id(&entry.key)?;
-    if manifest.uploaded_at >= older_than || is_shown(lookup, &manifest.owner, picture)? {
+    if is_shown(lookup, &manifest.owner, picture)? {
+        let Some(original) = manifest.original else {
+            return Ok(None);
+        };
+        if is_whole(lookup, &manifest.owner, picture, original)? {
+            return Ok(None);
+        }
+        let detail = format!("of {picture} of {}", manifest.owner);
+        return Ok(Some(entry.finding(Problem::UnreadableOriginal, 0, detail)));
+    }
+    if manifest.uploaded_at >= older_than {
         return Ok(None);
     }
     let detail = format!("{picture} of {}", manifest.owner);
@@ -364,8 +363,8 @@ fn part(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> {
     };
     let belongs = match lookup::manifest(lookup, picture) {
         Ok(manifest) => {
-            let named = |blob: &BlobRecord| blob.size_px == size_px && number < chunk::count(*blob);
-            manifest.owner == owner && manifest.blobs.iter().any(named)
+            let named = |blob: BlobRecord| blob.size_px == size_px && number < chunk::count(blob);
+            manifest.owner == owner && manifest.all_blobs().any(named)
         }
         Err(Error::NotFound(_)) => false,
         Err(Error::Damaged { .. }) => is_shown(lookup, &owner, picture)?,

@@ -5,33 +5,18 @@
 //! transaction with others.
 
 use crate::domain::Timestamp;
-use crate::domain::picture::Picture;
-use crate::domain::picture::PictureId;
-use crate::domain::picture::Rendition;
-use crate::domain::user::Account;
-use crate::domain::user::DisplayName;
-use crate::domain::user::Email;
-use crate::domain::user::Profile;
-use crate::domain::user::UserId;
+use crate::domain::picture::{Picture, PictureId, Rendition};
+use crate::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::WholeUser;
 use crate::storage::audit::Problem;
-use crate::storage::record::AccountRecord;
-use crate::storage::record::BlobRecord;
-use crate::storage::record::EmailRecord;
-use crate::storage::record::PictureRecord;
-use crate::storage::record::ProfileRecord;
-use crate::storage::record::Record;
-use crate::storage::record::ShownPicture;
+use crate::storage::record::{AccountRecord, EmailRecord, ProfileRecord, Record, ShownPicture};
 use crate::storage::sled::audit::Entry;
-use crate::storage::sled::chunk;
-use crate::storage::sled::engine::COUNTS_KEY;
-use crate::storage::sled::engine::Lookup;
-use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::encode;
+use crate::storage::sled::engine::{COUNTS_KEY, Lookup, Table, encode};
 use crate::storage::sled::lookup;
 use crate::storage::sled::transaction::View;
+use crate::storage::upkeep::Making;
 
 /// A write that somebody waits for.
 #[derive(Debug)]
@@ -60,6 +45,7 @@ pub(super) enum Change {
         user: UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
+        making: Making,
     },
     RemovePicture {
         user: UserId,
@@ -74,6 +60,11 @@ pub(super) enum Change {
         entry: Entry,
         problem: Problem,
         now: Timestamp,
+    },
+    /// Writes records of old versions anew. Without keys: only notes that the layout is this program's.
+    Forward {
+        table: Table,
+        keys: Vec<Vec<u8>>,
     },
 }
 
@@ -91,15 +82,20 @@ pub(super) struct Done {
 impl Change {
     /// Bytes of pictures that it adds.
     pub(super) fn added_bytes(&self) -> u64 {
-        let renditions = match self {
-            Self::ReplacePicture { renditions, .. } => renditions,
-            Self::PutUser { user, .. } => &user.renditions,
+        let (renditions, original) = match self {
+            Self::ReplacePicture {
+                renditions, making, ..
+            } => (renditions, making.original.as_ref()),
+            Self::PutUser { user, .. } => (&user.renditions, user.making.original.as_ref()),
             Self::If { change, .. } => return change.added_bytes(),
             _ => return 0,
         };
-        renditions.iter().fold(0, |sum, rendition| {
-            sum.saturating_add(u64::try_from(rendition.bytes.len()).unwrap_or(u64::MAX))
-        })
+        let files = renditions.iter().map(|rendition| &rendition.bytes);
+        files
+            .chain(original.map(|kept| &kept.bytes))
+            .fold(0, |sum, bytes| {
+                sum.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            })
     }
 
     /// Whether it is there to take data away. Such a change is let through when the disk is nearly full.
@@ -131,7 +127,8 @@ impl Change {
                 user,
                 picture,
                 renditions,
-            } => writes.replace_picture(user, picture, renditions)?,
+                making,
+            } => writes.replace_picture(user, picture, renditions, making)?,
             Self::RemovePicture { user, now } => writes.remove_picture(user, *now)?,
             Self::If { expected, change } => {
                 let user = &expected.user_id;
@@ -146,8 +143,9 @@ impl Change {
                 problem,
                 now,
             } => writes.mend(entry, *problem, *now)?,
+            Self::Forward { table, keys } => writes.forward(*table, keys)?,
         };
-        done.wrote = writes.put()?;
+        done.wrote |= writes.put()?;
         Ok(done)
     }
 }
@@ -155,7 +153,7 @@ impl Change {
 /// Tables, keys and new values of one change; no value: the key is removed.
 pub(super) struct Writes<'v> {
     pub(super) view: &'v View<'v>,
-    staged: Vec<(Table, Vec<u8>, Option<::sled::IVec>)>,
+    pub(super) staged: Vec<(Table, Vec<u8>, Option<::sled::IVec>)>,
 }
 
 impl<'v> Writes<'v> {
@@ -199,6 +197,7 @@ impl<'v> Writes<'v> {
             account,
             profile,
             renditions,
+            making,
         } = user;
         let user_id = &account.user_id;
         let id = user_id.as_str().as_bytes();
@@ -223,7 +222,7 @@ impl<'v> Writes<'v> {
         };
         if let Some(picture) = &profile.picture {
             let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
-            self.add_picture(user_id, picture, renditions, replaced)?;
+            self.add_picture(user_id, picture, renditions, making, replaced)?;
         }
         self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
         self.write_email(account)?;
@@ -308,12 +307,17 @@ impl<'v> Writes<'v> {
         user: &UserId,
         picture: &Picture,
         renditions: &[Rendition],
+        making: &Making,
     ) -> Result<Done, Error> {
         let mut profile = lookup::profile_record(self.view, user)?;
+        let shown = profile.picture.as_ref().map(|picture| picture.id);
+        if making.instead_of.is_some() && making.instead_of != shown {
+            return Err(Error::NotFound(What::Picture));
+        }
         let removed = self.drop_picture(user, profile.picture.take())?;
-        self.add_picture(user, picture, renditions, false)?;
+        self.add_picture(user, picture, renditions, making, false)?;
         profile.picture = Some(ShownPicture::from(picture.clone()));
-        profile.updated_at = picture.uploaded_at;
+        profile.updated_at = making.changed_at.unwrap_or(picture.uploaded_at);
         self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
         let new = u64::from(removed.is_none());
         if new > 0 {
@@ -341,67 +345,6 @@ impl<'v> Writes<'v> {
         })
     }
 
-    /// Adds manifest and chunks of a picture. `replaced`: the one with that id has just been removed.
-    fn add_picture(
-        &mut self,
-        owner: &UserId,
-        picture: &Picture,
-        renditions: &[Rendition],
-        replaced: bool,
-    ) -> Result<(), Error> {
-        chunk::check_sizes(picture, renditions)?;
-        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
-        if found.is_some() && !replaced {
-            return Err(Error::AlreadyExists(What::Picture));
-        }
-        for rendition in renditions {
-            for (key, bytes) in chunk::cut(owner, picture.id, rendition) {
-                self.staged.push((Table::Chunks, key, Some(bytes.into())));
-            }
-        }
-        let manifest = PictureRecord {
-            owner: owner.clone(),
-            uploaded_at: picture.uploaded_at,
-            blobs: renditions.iter().map(BlobRecord::of).collect(),
-        };
-        self.write(Table::Pictures, picture.id.as_bytes(), &manifest)
-    }
-
-    /// Removes manifest and chunks of a picture.
-    fn drop_picture(
-        &mut self,
-        owner: &UserId,
-        picture: Option<ShownPicture>,
-    ) -> Result<Option<(PictureId, Vec<u16>)>, Error> {
-        let Some(picture) = picture else {
-            return Ok(None);
-        };
-        match lookup::manifest(self.view, picture.id) {
-            Ok(manifest) => {
-                for blob in manifest.blobs {
-                    for key in chunk::keys(owner, picture.id, blob) {
-                        self.remove(Table::Chunks, &key);
-                    }
-                }
-            }
-            // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
-            // other. What lies behind a gap is left to the garbage collection.
-            Err(Error::Damaged { .. } | Error::NotFound(_)) => {
-                for size_px in &picture.sizes_px {
-                    for key in chunk::keys_from_first(owner, picture.id, *size_px) {
-                        if self.view.find(Table::Chunks, &key)?.is_none() {
-                            break;
-                        }
-                        self.remove(Table::Chunks, &key);
-                    }
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        self.remove(Table::Pictures, picture.id.as_bytes());
-        Ok(Some((picture.id, picture.sizes_px)))
-    }
-
     fn count(
         &mut self,
         users: impl FnOnce(u64) -> u64,
@@ -422,6 +365,10 @@ impl<'v> Writes<'v> {
         let bytes = encode(key, record)?;
         self.staged.push((table, key.to_vec(), Some(bytes.into())));
         Ok(())
+    }
+
+    pub(super) fn write_bytes(&mut self, table: Table, key: &[u8], bytes: Vec<u8>) {
+        self.staged.push((table, key.to_vec(), Some(bytes.into())));
     }
 
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {

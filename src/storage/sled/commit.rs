@@ -22,6 +22,7 @@ use crate::storage::Error;
 use crate::storage::data_dir::DataDir;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::compact::Copy;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
@@ -51,6 +52,8 @@ pub(super) enum Request {
     Read(Reading),
     /// To open the database anew if it needs that. Answered when reads work again, or not for now.
     Heal(oneshot::Sender<()>),
+    /// To put a copy of the database in its place. Answered when the store is open again.
+    Exchange(Copy, oneshot::Sender<Result<(), Error>>),
     /// To leave the data so that the next opening is quick, and end.
     Close(oneshot::Sender<Result<(), Error>>),
 }
@@ -120,11 +123,20 @@ impl Committer {
                     self.heal();
                     let _ = answer.send(());
                 }
-                Request::Close(answer) => return Some((answer, self.close())),
+                Request::Exchange(copy, answer) => {
+                    let _ = answer.send(self.exchange(copy));
+                }
+                Request::Close(answer) => {
+                    // Whoever still waits is told so, and what they have brought along is let go.
+                    drop(requests);
+                    let _alone = self.end_copying();
+                    return Some((answer, self.close()));
+                }
             }
             next = next.or_else(|| requests.blocking_recv());
         }
         // Nobody can ask any more: the store was dropped without being closed.
+        let _alone = self.end_copying();
         if let Some(engine) = self.shared.engine.blocking_write().take() {
             engine.release();
         }
@@ -160,6 +172,7 @@ impl Committer {
                     writes,
                     "a write failed; the store must be opened anew"
                 );
+                self.shared.touched.end();
                 self.shared.is_failing.store(true, Ordering::Relaxed);
                 self.heal();
                 for (_, answer) in admitted {
@@ -200,9 +213,14 @@ impl Committer {
         for change in changes {
             neighbours::remember(engine, change);
         }
-        let Committed { outcomes, sequence } = guarded("write to the database", || {
+        let Committed {
+            outcomes,
+            sequence,
+            touched,
+        } = guarded("write to the database", || {
             transaction::commit(engine, changes)
         })?;
+        self.shared.touched.note(touched);
         let Some(sequence) = sequence else {
             self.shared.undo.clear();
             return Ok(outcomes);
@@ -249,6 +267,7 @@ impl fmt::Debug for Request {
             Self::Write(..) => "Write",
             Self::Read(_) => "Read",
             Self::Heal(_) => "Heal",
+            Self::Exchange(..) => "Exchange",
             Self::Close(_) => "Close",
         })
     }

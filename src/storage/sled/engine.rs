@@ -19,6 +19,8 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -32,8 +34,10 @@ use crate::storage::record::SchemaRecord;
 use crate::storage::record::SequenceRecord;
 use crate::storage::sled::undo::Undo;
 
-/// Layout of the tables above. A store with a higher number is refused.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+/// Layout of the tables above. A store with a higher number is refused; one with a lower number is read, and gets this
+/// number with the first commit, as from then on it may hold what an older program would misread. A record with a new
+/// version raises it.
+pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Length of a chunk. Values of more than half a segment go to separate files that sled never syncs and never gives
 /// back, and a leaf of sled's tree has up to 17 values, so 17 chunks must stay below that. Measured: with chunks of
@@ -90,6 +94,8 @@ pub(super) struct Engine {
     pub(super) chunks: ::sled::Tree,
     /// What readers are shown instead of what is being changed.
     pub(super) undo: Arc<Undo>,
+    /// The layout that the database says it has.
+    pub(super) schema: AtomicU32,
 }
 
 impl Engine {
@@ -121,6 +127,7 @@ impl Engine {
                 profiles: tree("profiles")?,
                 pictures: tree("pictures")?,
                 chunks: tree("chunks")?,
+                schema: AtomicU32::new(SCHEMA_VERSION),
                 database,
                 undo: Arc::clone(undo),
             })
@@ -159,7 +166,10 @@ impl Engine {
                 found: schema.version,
                 known: SCHEMA_VERSION,
             }),
-            Some(_) => Ok(()),
+            Some(schema) => {
+                self.schema.store(schema.version, Ordering::Relaxed);
+                Ok(())
+            }
             None if self.accounts.is_empty() && self.chunks.is_empty() => self.note_schema(),
             None => Err(Error::Damaged {
                 what: What::Record,

@@ -35,7 +35,7 @@ impl Committer {
         self.is_sound()
     }
 
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         self.shared
             .is_sound(self.shared.engine.blocking_read().as_ref())
     }
@@ -54,6 +54,8 @@ impl Committer {
     }
 
     fn reopen(&mut self) {
+        // What is copied from it may be taken back.
+        self.shared.touched.end();
         let mut slot = self.shared.engine.blocking_write();
         if let Some(engine) = slot.take()
             && !engine.release()

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
 use crate::domain::user::Account;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
@@ -13,6 +14,7 @@ use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::StoredRendition;
 use crate::storage::What;
+use crate::storage::WholeUser;
 use crate::storage::record;
 use crate::storage::record::AccountRecord;
 use crate::storage::record::BlobRecord;
@@ -28,6 +30,7 @@ use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::damaged;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::undo::Before;
+use crate::storage::upkeep::{Making, Original};
 
 /// The account of a user.
 pub(super) fn account(lookup: &impl Lookup, user: &UserId) -> Result<Account, Error> {
@@ -123,6 +126,61 @@ pub(super) fn accounts(
         .collect()
 }
 
+/// The users behind `after`, in order, with all that is theirs. To be called by the writing thread, so that they are
+/// of one moment.
+pub(super) fn users(
+    engine: &Engine,
+    after: Option<&UserId>,
+    count: usize,
+    bytes_max: u64,
+) -> Result<Vec<WholeUser>, Error> {
+    let mut users = Vec::new();
+    let mut bytes = 0_u64;
+    for account in accounts(engine, after, count)? {
+        let user_id = account.user_id.clone();
+        let profile = profile(engine, &user_id).map_err(|error| match error {
+            Error::NotFound(what) => Error::Damaged {
+                what,
+                detail: format!("{user_id} has an account but no profile"),
+            },
+            other => other,
+        })?;
+        let mut renditions = Vec::new();
+        let mut making = Making::default();
+        for &size_px in profile.picture.iter().flat_map(|shown| &shown.sizes_px) {
+            let Some(shown) = &profile.picture else { break };
+            let found = rendition(engine, shown.id, size_px);
+            let file = found.map_err(|error| match error {
+                Error::NotFound(what) => Error::Damaged {
+                    what,
+                    detail: format!("{} of {user_id} is missing", shown.id),
+                },
+                other => other,
+            })?;
+            let length = u64::try_from(file.bytes.len()).unwrap_or(u64::MAX);
+            bytes = bytes.saturating_add(length);
+            let bytes = file.bytes;
+            renditions.push(Rendition { size_px, bytes });
+        }
+        if let Some(shown) = &profile.picture {
+            making.recipe = manifest(engine, shown.id)?.recipe;
+            making.original = original(engine, shown.id)?;
+        }
+        let kept = making.original.as_ref().map_or(0, |kept| kept.bytes.len());
+        bytes = bytes.saturating_add(u64::try_from(kept).unwrap_or(u64::MAX));
+        users.push(WholeUser {
+            account,
+            profile,
+            renditions,
+            making,
+        });
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(users)
+}
+
 /// The user whose id a key is.
 pub(super) fn user_of_key(key: &[u8]) -> Result<UserId, Error> {
     let text = std::str::from_utf8(key).ok();
@@ -149,6 +207,22 @@ pub(super) fn rendition(
             uploaded_at: record.uploaded_at,
         }),
         // The manifest and the chunks are not read in one step: the picture may have been removed in between.
+        Err(error) => manifest(engine, picture).and(Err(error)),
+    }
+}
+
+/// The upload that a live picture was made of, if it was kept.
+pub(super) fn original(engine: &Engine, picture: PictureId) -> Result<Option<Original>, Error> {
+    let record = manifest(engine, picture)?;
+    let Some(blob) = record.original else {
+        return Ok(None);
+    };
+    match blob_bytes(engine, &record.owner, picture, blob) {
+        Ok(bytes) => Ok(Some(Original {
+            bytes,
+            crop: record.crop,
+        })),
+        // As for renditions.
         Err(error) => manifest(engine, picture).and(Err(error)),
     }
 }

@@ -43,6 +43,7 @@ impl Writes<'_> {
             Problem::UnreadablePicture => {
                 self.remove_picture(&lookup::user_of_key(&entry.key)?, now)
             }
+            Problem::UnreadableOriginal => self.forget_original(entry),
             Problem::DamagedRecord if entry.section == Section::Pictures => {
                 self.remove(Table::Pictures, &entry.key);
                 Ok(Done::default())
@@ -61,8 +62,8 @@ impl Writes<'_> {
         let Some(manifest) = found else {
             return Ok(Done::default());
         };
-        for blob in &manifest.blobs {
-            for key in chunk::keys(&manifest.owner, picture, *blob) {
+        for blob in manifest.all_blobs() {
+            for key in chunk::keys(&manifest.owner, picture, blob) {
                 self.remove(Table::Chunks, &key);
             }
         }
@@ -72,6 +73,19 @@ impl Writes<'_> {
             removed: Some((picture, sizes_px)),
             ..Done::default()
         })
+    }
+
+    fn forget_original(&mut self, entry: &Entry) -> Result<Done, Error> {
+        let picture = audit::id(&entry.key)?;
+        let mut manifest = lookup::manifest(self.view, picture)?;
+        if let Some(original) = manifest.original.take() {
+            manifest.crop = None;
+            for key in chunk::keys(&manifest.owner, picture, original) {
+                self.remove(Table::Chunks, &key);
+            }
+            self.write(Table::Pictures, &entry.key, &manifest)?;
+        }
+        Ok(Done::default())
     }
 
     fn correct_counts(&mut self, entry: &Entry) -> Result<Done, Error> {

@@ -45,9 +45,10 @@ fn beside_all(engine: &Engine, change: &Change) {
         Change::ReplacePicture { user, picture, .. } => (user, None, Some(picture.id)),
         Change::DeleteUser { user } | Change::RemovePicture { user, .. } => (user, None, None),
         // They replace values by others of the same keys, or put right what is broken anyway.
-        Change::SetPasswordHash { .. } | Change::Rename { .. } | Change::Mend { .. } => {
-            return;
-        }
+        Change::SetPasswordHash { .. }
+        | Change::Rename { .. }
+        | Change::Mend { .. }
+        | Change::Forward { .. } => return,
     };
     beside_user(engine, user);
     let before = lookup::account(engine, user).ok();

@@ -22,11 +22,13 @@ use crate::storage::record::SequenceRecord;
 use crate::storage::sled::SledStore;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::commit;
+use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup as _;
 use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::exchange;
 use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::shared::Shared;
 use crate::storage::sled::undo::Undo;
@@ -71,6 +73,8 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let witness = Witness::open(data_dir.path())
         .map_err(|error| io_failed("open the note of the last commit", error))?;
     let mut reserve = Reserve::find(data_dir.path());
+    exchange::settle(data_dir.path())
+        .map_err(|error| io_failed("put the data directory in order", error))?;
     let database = data_dir.path().join("db");
     let undo = Arc::default();
     let engine = open_engine(&database, config.page_cache_bytes, &undo, &mut reserve)?;
@@ -78,6 +82,8 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
+        touched: Touched::default(),
+        copying: Arc::default(),
         data_dir: config.data_dir.clone(),
         free_bytes_min: config.free_bytes_min,
         lacking_bytes: AtomicU64::new(if reserve.is_held() {

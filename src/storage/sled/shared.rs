@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use crate::storage::Error;
 use crate::storage::data_dir;
 use crate::storage::sled::cache::RenditionCache;
+use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::undo::Undo;
@@ -21,6 +22,10 @@ pub(super) struct Shared {
     /// The database; none while it cannot be opened. Readers hold the lock for as long as they read.
     pub(super) engine: RwLock<Option<Engine>>,
     pub(super) cache: RenditionCache,
+    /// For a copy of the database that is being made.
+    pub(super) touched: Touched,
+    /// Held by that copy for as long as it has files.
+    pub(super) copying: Arc<Mutex<()>>,
     pub(super) data_dir: PathBuf,
     pub(super) free_bytes_min: u64,
     /// What must be free before anything is written again, in bytes; 0 while the reserve is held.

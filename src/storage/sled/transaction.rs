@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ::sled::Transactional as _;
 use ::sled::transaction::ConflictableTransactionError;
@@ -14,11 +15,14 @@ use ::sled::transaction::UnabortableTransactionError;
 
 use crate::storage::Error;
 use crate::storage::What;
+use crate::storage::record::SchemaRecord;
 use crate::storage::record::SequenceRecord;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup;
+use crate::storage::sled::engine::SCHEMA_KEY;
+use crate::storage::sled::engine::SCHEMA_VERSION;
 use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::encode;
@@ -34,6 +38,7 @@ pub(super) struct View<'v> {
     pictures: &'v TransactionalTree,
     chunks: &'v TransactionalTree,
     undo: &'v Undo,
+    touched: RefCell<Vec<(Table, Vec<u8>)>>,
 }
 
 /// What a transaction came to.
@@ -43,6 +48,8 @@ pub(super) struct Committed {
     pub(super) outcomes: Vec<Result<Done, Error>>,
     /// The number of this commit, if anything was written.
     pub(super) sequence: Option<u64>,
+    /// What was written or removed.
+    pub(super) touched: Vec<(Table, Vec<u8>)>,
 }
 
 /// Applies the changes, in order. Not durable before the next flush, and not shown to readers while the engine's
@@ -52,15 +59,23 @@ pub(super) struct Committed {
 ///
 /// Those of the database. Then some of the changes may be in it.
 pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, Error> {
-    in_one(engine, |view| {
+    let committed = in_one(engine, |view| {
         let outcomes: Vec<_> = changes.iter().map(|change| change.apply(view)).collect();
         let wrote = |outcome: &Result<Done, Error>| outcome.as_ref().is_ok_and(|done| done.wrote);
-        let sequence = outcomes.iter().any(wrote).then(|| next_sequence(view));
+        let sequence = outcomes.iter().any(wrote).then(|| {
+            raise_schema(engine, view)?;
+            next_sequence(view)
+        });
         Ok(Committed {
             outcomes,
             sequence: sequence.transpose()?,
+            touched: view.touched.take(),
         })
-    })
+    })?;
+    if committed.sequence.is_some() {
+        engine.schema.store(SCHEMA_VERSION, Ordering::Relaxed);
+    }
+    Ok(committed)
 }
 
 /// Writes back what is remembered, if the database holds anything else. Durable after the next flush.
@@ -102,6 +117,7 @@ fn in_one<T>(engine: &Engine, work: impl Fn(&View<'_>) -> Result<T, Error>) -> R
             pictures,
             chunks,
             undo: &engine.undo,
+            touched: RefCell::default(),
         };
         let done = work(&view).map_err(ConflictableTransactionError::Abort)?;
         answer.replace(Some(done));
@@ -113,6 +129,17 @@ fn in_one<T>(engine: &Engine, work: impl Fn(&View<'_>) -> Result<T, Error>) -> R
         (Err(TransactionError::Storage(error)), _) => Err(failed("write to the database", error)),
         (Ok(()), None) => Err(Error::Unavailable("a transaction was not run".to_owned())),
     }
+}
+
+/// Notes with the first commit that the layout is this program's by now.
+fn raise_schema(engine: &Engine, view: &View<'_>) -> Result<(), Error> {
+    if engine.schema.load(Ordering::Relaxed) >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    view.remember(Table::Meta, SCHEMA_KEY)?;
+    let version = SCHEMA_VERSION;
+    let bytes = encode(SCHEMA_KEY, &SchemaRecord { version })?;
+    view.set(Table::Meta, SCHEMA_KEY.to_vec(), Some(bytes.into()))
 }
 
 fn next_sequence(view: &View<'_>) -> Result<u64, Error> {
@@ -148,6 +175,7 @@ impl View<'_> {
         key: Vec<u8>,
         value: Option<::sled::IVec>,
     ) -> Result<(), Error> {
+        self.touched.borrow_mut().push((table, key.clone()));
         let table = self.table(table);
         let outcome = match value {
             Some(value) => table.insert(key, value),

@@ -57,6 +57,11 @@ impl Undo {
             .collect()
     }
 
+    /// Whether nothing is noted: the database holds what readers see.
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     /// Forgets everything: from now on readers see what the database holds.
     pub(super) fn clear(&self) {
         self.write().clear();
@@ -88,7 +93,9 @@ mod tests {
         assert_eq!(undo.before(Table::Meta, b"none"), None);
         assert_eq!(undo.of(Table::Chunks).len(), 1);
         assert_eq!(undo.all().len(), 2);
+        assert!(!undo.is_empty());
         undo.clear();
+        assert!(undo.is_empty());
         assert_eq!(undo.before(Table::Meta, b"key"), None);
         assert_eq!(undo.all(), []);
     }

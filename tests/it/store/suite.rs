@@ -27,7 +27,8 @@ pub(super) use audit::{
     unreadable_picture_is_found_and_taken_away,
 };
 pub(super) use moved::{
-    put_user_is_read_back_with_times_and_picture, put_user_replaces_all_of_the_user_before,
+    kept_upload_goes_where_its_picture_goes, put_user_is_read_back_with_times_and_picture,
+    put_user_replaces_all_of_the_user_before,
     put_user_that_is_taken_is_refused_and_changes_nothing,
 };
 pub(super) use nameless::users_without_an_email_are_many_and_in_nobodys_way;

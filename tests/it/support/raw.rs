@@ -51,6 +51,19 @@ impl Raw {
         }
     }
 
+    /// Makes the store one of a program with that layout.
+    pub fn set_schema(&self, version: u32) {
+        let record = pockitd::storage::record::SchemaRecord { version };
+        let bytes = pockitd::storage::record::encode(b"schema", &record).unwrap();
+        self.table("meta").insert("schema", bytes).unwrap();
+    }
+
+    /// The first byte of each record of a table: its version.
+    pub fn versions(&self, table: &str) -> Vec<u8> {
+        let values = self.table(table).iter().values();
+        values.map(|value| value.unwrap()[0]).collect()
+    }
+
     pub fn remove_record(&self, table: &str, key: &str) {
         assert!(self.table(table).remove(key).unwrap().is_some());
     }
@@ -69,6 +82,14 @@ impl Raw {
         let mut value = self.table(table).get(key).unwrap().unwrap().to_vec();
         *value.last_mut().unwrap() ^= 4;
         self.table(table).insert(key, value).unwrap();
+    }
+
+    /// Turns one bit of the upload that is kept of a user's picture.
+    pub fn damage_original(&self, user: &str) {
+        // Before those of the renditions: its size is 0.
+        let entries = self.picture_of(user).0;
+        let (table, key, _) = &entries[1];
+        self.damage(table, key);
     }
 
     /// Turns one bit of the last of these.

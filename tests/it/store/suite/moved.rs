@@ -1,10 +1,13 @@
 //! What every [`Store`] does with users that come from elsewhere, with all that is theirs.
 
+use pockitd::domain::picture::Crop;
 use pockitd::domain::user::Profile;
 use pockitd::storage::Counts;
+use pockitd::storage::Edit;
 use pockitd::storage::Error;
 use pockitd::storage::What;
 use pockitd::storage::WholeUser;
+use pockitd::storage::upkeep::{Making, Original};
 
 use super::create;
 use super::is_gone;
@@ -34,6 +37,7 @@ fn whole(id: &str, seed: u64) -> WholeUser {
         account: account(id),
         profile,
         renditions,
+        making: Making::default(),
     }
 }
 
@@ -115,4 +119,62 @@ pub(in crate::store) async fn put_user_replaces_all_of_the_user_before(place: &i
     is_gone(&*store, &second.profile.picture.unwrap()).await;
     let (users, pictures) = (1, 0);
     assert_eq!(store.counts().await.unwrap(), Counts { users, pictures });
+}
+
+pub(in crate::store) async fn kept_upload_goes_where_its_picture_goes(place: &impl Place) {
+    let kept = |byte: u8| Making {
+        recipe: Some(u64::from(byte)),
+        original: Some(Original {
+            bytes: vec![byte; 40_000].into(),
+            crop: Some(Crop {
+                x: 1,
+                y: 2,
+                width: 3,
+                height: 4,
+            }),
+        }),
+        ..Making::default()
+    };
+    let store = place.open().await;
+    let mut ada = whole("ada", 1);
+    ada.making = kept(1);
+
+    store.put_user(ada.clone(), false).await.unwrap();
+
+    assert_eq!(store.users(None, 9, 1).await.unwrap(), [ada.clone()]);
+    let before = ada.profile.picture.clone().unwrap();
+    assert_eq!(
+        store.original(before.id).await.unwrap(),
+        kept(1).original,
+        "with the part that was chosen"
+    );
+    // A change that expects what there is carries it as well.
+    let (picture, renditions) = usual_picture(2);
+    let edit = Edit::ReplacePicture {
+        picture: picture.clone(),
+        renditions,
+        making: Box::new(kept(2)),
+    };
+    store.edit_if(ada.profile, edit).await.unwrap();
+    drop(store);
+    let store = place.open().await;
+    let users = store.users(None, 9, u64::MAX).await.unwrap();
+    assert_eq!(users[0].making, kept(2));
+    assert_eq!(store.recipe(picture.id).await.unwrap(), Some(2));
+    for gone in [
+        store.original(before.id).await.map(drop),
+        store.recipe(before.id).await.map(drop),
+    ] {
+        assert!(matches!(gone, Err(Error::NotFound(What::Picture))));
+    }
+    // One that is made of a picture which the user has no more is not stored.
+    let (late, renditions) = usual_picture(3);
+    let making = Making {
+        instead_of: Some(before.id),
+        ..kept(3)
+    };
+    let owner = user("ada");
+    let refused = store.store_picture(&owner, late, renditions, making);
+    assert!(matches!(refused.await, Err(Error::NotFound(What::Picture))));
+    assert_eq!(store.original(picture.id).await.unwrap(), kept(2).original);
 }

@@ -4,6 +4,7 @@ use pockitd::domain::user::Account;
 use pockitd::storage::Error;
 use pockitd::storage::What;
 use pockitd::storage::WholeUser;
+use pockitd::storage::upkeep::Making;
 
 use crate::store::Place;
 use crate::store::account;
@@ -36,6 +37,7 @@ pub(in crate::store) async fn users_without_an_email_are_many_and_in_nobodys_way
         account,
         profile: profile.clone(),
         renditions: Vec::new(),
+        making: Making::default(),
     };
     // An address is gained and lost again; nothing of it stays behind.
     store.put_user(moved(account("eve")), true).await.unwrap();

@@ -185,6 +185,7 @@ pub(in crate::store) async fn of_changes_that_expect_the_same_one_happens(place:
                 _ => Edit::ReplacePicture {
                     picture,
                     renditions,
+                    making: Box::default(),
                 },
             };
             let (store, seen) = (Arc::clone(&store), seen.clone());

@@ -1,0 +1,148 @@
+//! `pockitd migrate status`, `up`, `compact` and `rerender`: what they came to, as text or JSON.
+
+use serde_json::json;
+
+use crate::cli::Failure;
+use crate::cli::errand::Errand;
+use crate::cli::print_line;
+use crate::cli::progress::Progress;
+use crate::service::admin::{Event, Task};
+use crate::service::migrate::{Compacted, Rerendered, Versions};
+
+/// Runs a task that shows a few lines and a summary.
+pub(super) fn show(errand: &Errand, task: Task, json: bool) -> Result<(), Failure> {
+    watched(errand, task, |event| match event {
+        Event::Compacted { compacted } if json => Some(json!(compacted).to_string()),
+        Event::Compacted { compacted } => Some(sizes(compacted)),
+        Event::NotRerendered { user_id, reason } if json => {
+            let failed = json!({ "user_id": user_id, "reason": reason });
+            Some(json!({ "failed": failed }).to_string())
+        }
+        Event::NotRerendered { user_id, reason } => Some(format!("{user_id}: {reason}")),
+        Event::Rerendered(sum) if json => Some(json!({ "summary": sum }).to_string()),
+        Event::Rerendered(sum) => Some(rerendered(&sum)),
+        _ => None,
+    })
+}
+
+/// `pockitd migrate status` and `up`
+pub(super) fn versions(
+    errand: &Errand,
+    up: bool,
+    dry_run: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let task = Task::Records { up: up && !dry_run };
+    watched(errand, task, |event| match event {
+        Event::Versions(versions) if json => {
+            let mut object = json!(versions);
+            if let Some(object) = object.as_object_mut() {
+                object.insert("up_to_date".to_owned(), json!(is_done(&versions)));
+            }
+            Some(object.to_string())
+        }
+        Event::Versions(versions) => Some(table(&versions, up, dry_run)),
+        _ => None,
+    })
+}
+
+fn watched(
+    errand: &Errand,
+    task: Task,
+    mut line: impl FnMut(Event) -> Option<String>,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new();
+    let ran = errand.run(task, |event| {
+        if let Event::Working { what, done, of } = &event {
+            progress.show(what, *done, *of);
+        } else if let Some(line) = line(event) {
+            progress.clear();
+            print_line(&line)?;
+        }
+        Ok(())
+    });
+    progress.clear();
+    ran
+}
+
+/// Whether nothing is left to be written anew.
+fn is_done(versions: &Versions) -> bool {
+    let written = |kind: &crate::service::migrate::Kind| {
+        let old = kind
+            .versions
+            .iter()
+            .filter(|(version, _)| **version < kind.current);
+        old.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count)) == kind.written
+    };
+    versions.schema.found == versions.schema.known && versions.kinds.iter().all(written)
+}
+
+fn table(versions: &Versions, up: bool, dry_run: bool) -> String {
+    let schema = versions.schema;
+    let mut lines = vec![format!(
+        "store: version {}, this program writes version {}",
+        schema.found, schema.known
+    )];
+    for kind in &versions.kinds {
+        let counts = kind.versions.iter();
+        let counts = counts.map(|(version, count)| format!("{count} of version {version}"));
+        let counts: Vec<String> = counts.collect();
+        let counts = if counts.is_empty() {
+            "none".to_owned()
+        } else {
+            counts.join(", ")
+        };
+        let damaged = match kind.damaged {
+            0 => String::new(),
+            damaged => format!(", {damaged} damaged"),
+        };
+        let old = kind.versions.keys().any(|version| *version < kind.current);
+        let written = if kind.written > 0 {
+            format!(
+                "; {} written anew as version {}",
+                kind.written, kind.current
+            )
+        } else if old && dry_run {
+            format!("; would be written anew as version {}", kind.current)
+        } else {
+            String::new()
+        };
+        lines.push(format!("{}: {counts}{damaged}{written}", kind.kind));
+    }
+    lines.push(
+        match (is_done(versions), up, dry_run) {
+            (true, false, _) => "all is up to date",
+            (true, true, _) => "done: all is up to date",
+            (false, true, true) => "nothing was written",
+            (false, ..) => "pockitd migrate up writes the old ones anew",
+        }
+        .to_owned(),
+    );
+    lines.join("\n")
+}
+
+fn sizes(compacted: Option<Compacted>) -> String {
+    match compacted {
+        Some(Compacted {
+            bytes_before,
+            bytes_after,
+        }) => {
+            format!("{bytes_before} bytes before, {bytes_after} bytes after")
+        }
+        None => "this store gives space back by itself".to_owned(),
+    }
+}
+
+fn rerendered(sum: &Rerendered) -> String {
+    format!(
+        "{} pictures: {} made anew of the upload, {} of the largest rendition, {} made with these settings already, \
+         {} too small, {} replaced meanwhile, {} failed",
+        sum.pictures,
+        sum.from_original,
+        sum.from_rendition,
+        sum.unchanged,
+        sum.too_small,
+        sum.gone,
+        sum.failed
+    )
+}

@@ -1,0 +1,407 @@
+//! Takes over the users of a Django project: accounts with their password hashes, names, and pictures made anew by the
+//! workers.
+//!
+//! A row that cannot be taken over does not stop the others; each is told of. Ids stay what they are, so that tokens of
+//! the project stay valid, unless a prefix is asked for. Who is there already with that id and address is left alone,
+//! which is how an interrupted import goes on.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use serde::Deserialize;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::auth::password;
+use crate::domain::picture::Picture;
+use crate::domain::picture::Rendition;
+use crate::domain::user::Account;
+use crate::domain::user::DisplayName;
+use crate::domain::user::Email;
+use crate::domain::user::Profile;
+use crate::domain::user::UserId;
+use crate::service::Error;
+use crate::service::admin::Admin;
+use crate::service::admin::Event;
+use crate::service::admin::Events;
+use crate::service::chain;
+use crate::service::migrate;
+use crate::service::migrate::OnConflict;
+use crate::service::migrate::Outcome;
+use crate::service::pictures::described;
+use crate::service::pictures::making;
+use crate::storage;
+use crate::storage::WholeUser;
+use crate::storage::django;
+use crate::storage::django::Project;
+use crate::storage::upkeep::Making;
+
+/// Rows that are read ahead.
+const READ_AHEAD_ROWS: usize = 16;
+/// What Django writes in front of an Argon2 hash in PHC format.
+const ARGON2_PREFIX: &str = "argon2";
+/// What Django writes in the place of a hash that no password fits.
+const UNUSABLE: char = '!';
+
+/// What to take over, and how.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct FromDjango {
+    /// Where it is.
+    pub project: Project,
+    /// What stands before an id here.
+    pub id_prefix: String,
+    /// Whether users that may not log in there come, too: without their password.
+    pub with_inactive: bool,
+    /// What becomes of users who are there already and differ.
+    pub on_conflict: OnConflict,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// What became of a row.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Row {
+    /// The id there.
+    pub old_id: String,
+    /// The id here; none: not taken over.
+    pub user_id: Option<UserId>,
+    /// The e-mail address, as it is there.
+    pub email: String,
+    /// What became of the user.
+    pub outcome: Outcome,
+    /// Whether a picture came with them.
+    pub picture: bool,
+    /// What did not come with them, and why.
+    pub problems: Vec<String>,
+}
+
+/// What became of all rows.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Imported {
+    /// Rows there are.
+    pub rows: u64,
+    /// How many users are new.
+    pub added: u64,
+    /// How many took the place of another.
+    pub replaced: u64,
+    /// How many were there.
+    pub unchanged: u64,
+    /// How many stayed out.
+    pub skipped: u64,
+    /// How many of the new and replaced have a picture.
+    pub pictures: u64,
+    /// How many of them came without something that they had.
+    pub with_problems: u64,
+}
+
+impl Admin {
+    /// Imports the project.
+    ///
+    /// # Errors
+    ///
+    /// [`migrate::Error::Django`] if it cannot be read; [`migrate::Error::Conflict`] with [`OnConflict::Fail`]: nothing
+    /// was written then. [`Error::Storage`] if nothing can be written; running it again goes on from there.
+    pub(in crate::service) async fn import_django(
+        &self,
+        from: FromDjango,
+        events: &Events,
+    ) -> Result<(), Error> {
+        if from.on_conflict == OnConflict::Fail {
+            self.refuse_conflicts(&from).await?;
+        }
+        let at_once = self.decoding().await.map_err(Error::NoWorker)?.at_once;
+        let mut sum = Imported::default();
+        let (rows, reading) = rows(&from.project);
+        let told = stream::unfold(rows, |mut rows| async move {
+            rows.recv().await.map(|row| (row, rows))
+        });
+        let from = &from;
+        let taken = told.map(move |row| self.taken(row, from));
+        let mut taken = std::pin::pin!(taken.buffered(at_once));
+        while let Some(row) = taken.next().await {
+            let row = row?;
+            sum.count(&row);
+            events.tell(Event::Row(row)).await?;
+            events.working("users", sum.rows, None).await?;
+        }
+        reading.await.map_err(|_| Error::Cancelled)??;
+        events.tell(Event::ImportedDjango(sum)).await
+    }
+
+    /// Whether somebody else has an id or an address of the project.
+    async fn refuse_conflicts(&self, from: &FromDjango) -> Result<(), Error> {
+        let (mut rows, reading) = rows(&from.project);
+        while let Some(row) = rows.recv().await {
+            let Ok((account, _, _)) = account(&row, from) else {
+                continue;
+            };
+            if let There::Conflict(reason) = self.there(&account).await? {
+                let user = account.user_id.to_string();
+                return Err(migrate::Error::Conflict { user, reason }.into());
+            }
+        }
+        Ok(reading.await.map_err(|_| Error::Cancelled)??)
+    }
+
+    /// Boxed: a future that the compiler need not look into.
+    fn taken<'a>(
+        &'a self,
+        row: django::Row,
+        from: &'a FromDjango,
+    ) -> BoxFuture<'a, Result<Row, Error>> {
+        Box::pin(self.take_over(row, from))
+    }
+
+    /// Takes one user over.
+    async fn take_over(&self, row: django::Row, from: &FromDjango) -> Result<Row, Error> {
+        let mut told = Row {
+            old_id: row.id.clone(),
+            user_id: None,
+            email: row.email.clone(),
+            outcome: Outcome::Unchanged,
+            picture: false,
+            problems: Vec::new(),
+        };
+        let (mut account, name, problems) = match account(&row, from) {
+            Ok(found) => found,
+            Err(reason) => {
+                told.outcome = Outcome::Skipped(reason);
+                return Ok(told);
+            }
+        };
+        account.created_at = row.created_at.unwrap_or_else(self.clock);
+        let replace = match self.there(&account).await? {
+            There::Nobody => false,
+            There::Same => {
+                told.user_id = Some(account.user_id);
+                return Ok(told);
+            }
+            There::Conflict(_) if from.on_conflict == OnConflict::Replace => true,
+            There::Conflict(reason) | There::Taken(reason) => {
+                told.outcome = Outcome::Skipped(reason);
+                return Ok(told);
+            }
+        };
+        told.problems = problems;
+        let picture = match &row.picture {
+            Some(file) => self.picture(file, from, &mut told.problems).await?,
+            None => None,
+        };
+        told.picture = picture.is_some();
+        told.user_id = Some(account.user_id.clone());
+        told.outcome = if replace {
+            Outcome::Replaced
+        } else {
+            Outcome::Added
+        };
+        if from.dry_run {
+            return Ok(told);
+        }
+        let user = whole(account, name, picture);
+        match self.store.put_user(user, replace).await {
+            // Another row has it, or somebody has registered with it meanwhile.
+            Err(storage::Error::AlreadyExists(what)) => {
+                told.user_id = None;
+                told.outcome = Outcome::Skipped(format!("another user has the {what}"));
+            }
+            outcome => outcome?,
+        }
+        Ok(told)
+    }
+
+    /// How a user stands to the store.
+    async fn there(&self, account: &Account) -> Result<There, Error> {
+        let key = |account: &Account| account.email.as_ref().map(Email::key);
+        match self.store.account(&account.user_id).await {
+            Ok(found) if key(&found) == key(account) => return Ok(There::Same),
+            Ok(found) => {
+                let reason = match found.email {
+                    Some(email) => format!("the user with that id has the address {email}"),
+                    None => "the user with that id has no address".to_owned(),
+                };
+                return Ok(There::Conflict(reason));
+            }
+            Err(storage::Error::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Some(email) = &account.email else {
+            return Ok(There::Nobody);
+        };
+        match self.store.account_by_email(email).await {
+            Ok(found) => Ok(There::Taken(format!(
+                "user {} has the address",
+                found.user_id
+            ))),
+            Err(storage::Error::NotFound(_)) => Ok(There::Nobody),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The picture, made anew; none with a problem if it cannot be.
+    async fn picture(
+        &self,
+        file: &str,
+        from: &FromDjango,
+        problems: &mut Vec<String>,
+    ) -> Result<Option<Made>, Error> {
+        let (media, name) = (from.project.media.clone(), file.to_owned());
+        let bytes_max = self.config.http.upload_bytes_max;
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = django::picture(&media, &name, bytes_max)?;
+            Ok::<_, String>((bytes, django::picture_time(&media, &name)))
+        });
+        let (bytes, time) = match read.await.map_err(|_| Error::Cancelled)? {
+            Ok(read) => read,
+            Err(problem) => {
+                problems.push(problem);
+                return Ok(None);
+            }
+        };
+        let bytes = Bytes::from(bytes);
+        match self.rendered(&bytes, None, None).await {
+            Ok(rendered) => Ok(Some(Made {
+                picture: described(&rendered, time.unwrap_or_else(self.clock))?,
+                renditions: rendered.renditions,
+                making: making(&self.config.picture, bytes, None),
+            })),
+            Err(error @ (Error::Picture(_) | Error::DecoderDied { .. })) => {
+                problems.push(format!("the picture {file:?}: {}", chain(&error)));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Imported {
+    fn count(&mut self, row: &Row) {
+        self.rows = self.rows.saturating_add(1);
+        let counter = match &row.outcome {
+            Outcome::Added => &mut self.added,
+            Outcome::Replaced => &mut self.replaced,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Skipped(_) => &mut self.skipped,
+        };
+        *counter = counter.saturating_add(1);
+        if matches!(row.outcome, Outcome::Added | Outcome::Replaced) {
+            let (picture, problems) = (row.picture, !row.problems.is_empty());
+            self.pictures = self.pictures.saturating_add(u64::from(picture));
+            self.with_problems = self.with_problems.saturating_add(u64::from(problems));
+        }
+    }
+}
+
+/// A picture with all that is stored of it.
+struct Made {
+    picture: Picture,
+    renditions: Vec<Rendition>,
+    making: Making,
+}
+
+/// How a user of the project stands to the store.
+enum There {
+    Nobody,
+    /// That id with that address: taken over before, or the very same.
+    Same,
+    /// The id is somebody else's.
+    Conflict(String),
+    /// The address is somebody else's.
+    Taken(String),
+}
+
+type Reading = JoinHandle<Result<(), migrate::Error>>;
+
+/// Reads the project in a thread of its own.
+fn rows(project: &Project) -> (mpsc::Receiver<django::Row>, Reading) {
+    let (sender, rows) = mpsc::channel(READ_AHEAD_ROWS);
+    let project = project.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let read = django::read(&project, |row| sender.blocking_send(row).is_ok());
+        Ok(read?)
+    });
+    (rows, reading)
+}
+
+/// The account and the name of a row, with what could not be taken over; or why there can be none.
+fn account(
+    row: &django::Row,
+    from: &FromDjango,
+) -> Result<(Account, DisplayName, Vec<String>), String> {
+    if row.id.is_empty() {
+        return Err("there is no id".to_owned());
+    }
+    let id = format!("{}{}", from.id_prefix, row.id);
+    let user_id: UserId = id.parse().map_err(|error| format!("the id: {error}"))?;
+    let email: Email =
+        (row.email.parse()).map_err(|error| format!("the e-mail address: {error}"))?;
+    if !row.is_active && !from.with_inactive {
+        return Err("the user is not active".to_owned());
+    }
+    let mut problems = Vec::new();
+    let password_hash = if row.is_active {
+        hash(&row.password, &mut problems)
+    } else {
+        problems.push("the user is not active: without a password here".to_owned());
+        None
+    };
+    // A name that is an address would show everybody what was nobody's business.
+    let mut names = row.names.iter().filter(|name| !name.contains('@'));
+    let name = match names.next().map(|name| name.parse::<DisplayName>()) {
+        Some(Ok(name)) => name,
+        Some(Err(error)) => {
+            problems.push(format!("the name: {error}"));
+            DisplayName::from_email(&email)
+        }
+        None => DisplayName::from_email(&email),
+    };
+    let account = Account {
+        user_id,
+        email: Some(email),
+        password_hash,
+        created_at: crate::domain::Timestamp::from_micros(0),
+    };
+    Ok((account, name, problems))
+}
+
+/// The hash as it is verified here.
+fn hash(stored: &str, problems: &mut Vec<String>) -> Option<String> {
+    if stored.is_empty() || stored.starts_with(UNUSABLE) {
+        return None;
+    }
+    let ours = stored
+        .strip_prefix(ARGON2_PREFIX)
+        .filter(|rest| rest.starts_with('$'));
+    // `argon2$argon2id$…` there is `$argon2id$…` everywhere else.
+    let hash = ours.unwrap_or(stored);
+    match password::check_foreign(hash) {
+        Ok(()) => Some(hash.to_owned()),
+        Err(error) => {
+            problems.push(format!("{error}: without a password here"));
+            None
+        }
+    }
+}
+
+fn whole(account: Account, name: DisplayName, made: Option<Made>) -> WholeUser {
+    let (picture, renditions, making) = match made {
+        Some(made) => (Some(made.picture), made.renditions, made.making),
+        None => (None, Vec::new(), Making::default()),
+    };
+    let created_at = account.created_at;
+    let uploaded_at = picture.as_ref().map(|picture| picture.uploaded_at);
+    let profile = Profile {
+        user_id: account.user_id.clone(),
+        name,
+        picture,
+        created_at,
+        updated_at: uploaded_at.map_or(created_at, |time| time.max(created_at)),
+    };
+    WholeUser {
+        account,
+        profile,
+        renditions,
+        making,
+    }
+}

@@ -1,0 +1,84 @@
+//! What is stored of a picture, added and removed as a whole: the manifest, the chunks of its renditions, and those of
+//! the upload where it is kept.
+
+use crate::domain::picture::{Picture, PictureId, Rendition};
+use crate::domain::user::UserId;
+use crate::storage::Error;
+use crate::storage::What;
+use crate::storage::record::{BlobRecord, PictureRecord, ShownPicture};
+use crate::storage::sled::change::Writes;
+use crate::storage::sled::chunk;
+use crate::storage::sled::engine::{Lookup as _, Table};
+use crate::storage::sled::lookup;
+use crate::storage::upkeep::Making;
+
+impl Writes<'_> {
+    /// Adds manifest and chunks of a picture. `replaced`: the one with that id has just been removed.
+    pub(super) fn add_picture(
+        &mut self,
+        owner: &UserId,
+        picture: &Picture,
+        renditions: &[Rendition],
+        making: &Making,
+        replaced: bool,
+    ) -> Result<(), Error> {
+        chunk::check_sizes(picture, renditions)?;
+        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
+        if found.is_some() && !replaced {
+            return Err(Error::AlreadyExists(What::Picture));
+        }
+        let original = making.original.as_ref().map(|kept| Rendition {
+            size_px: BlobRecord::ORIGINAL,
+            bytes: kept.bytes.clone(),
+        });
+        for rendition in renditions.iter().chain(&original) {
+            for (key, bytes) in chunk::cut(owner, picture.id, rendition) {
+                self.staged.push((Table::Chunks, key, Some(bytes.into())));
+            }
+        }
+        let manifest = PictureRecord {
+            owner: owner.clone(),
+            uploaded_at: picture.uploaded_at,
+            blobs: renditions.iter().map(BlobRecord::of).collect(),
+            original: original.as_ref().map(BlobRecord::of),
+            crop: making.original.as_ref().and_then(|kept| kept.crop),
+            recipe: making.recipe,
+        };
+        self.write(Table::Pictures, picture.id.as_bytes(), &manifest)
+    }
+
+    /// Removes manifest and chunks of a picture.
+    pub(super) fn drop_picture(
+        &mut self,
+        owner: &UserId,
+        picture: Option<ShownPicture>,
+    ) -> Result<Option<(PictureId, Vec<u16>)>, Error> {
+        let Some(picture) = picture else {
+            return Ok(None);
+        };
+        match lookup::manifest(self.view, picture.id) {
+            Ok(manifest) => {
+                for blob in manifest.all_blobs() {
+                    for key in chunk::keys(owner, picture.id, blob) {
+                        self.remove(Table::Chunks, &key);
+                    }
+                }
+            }
+            // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
+            // other. What lies behind a gap is left to the garbage collection.
+            Err(Error::Damaged { .. } | Error::NotFound(_)) => {
+                for size_px in picture.sizes_px.iter().chain(&[BlobRecord::ORIGINAL]) {
+                    for key in chunk::keys_from_first(owner, picture.id, *size_px) {
+                        if self.view.find(Table::Chunks, &key)?.is_none() {
+                            break;
+                        }
+                        self.remove(Table::Chunks, &key);
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.remove(Table::Pictures, picture.id.as_bytes());
+        Ok(Some((picture.id, picture.sizes_px)))
+    }
+}

@@ -1,0 +1,108 @@
+//! What keeps a store in shape over the years: moving old records forward, giving space back, knowing how a picture
+//! was made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::domain::Timestamp;
+use crate::domain::picture::Crop;
+use crate::domain::picture::PictureId;
+use crate::storage::audit::Place;
+
+/// How a picture came to be, which nobody is shown.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Making {
+    /// Names the settings that it was made with: equal for equal results. None: not known.
+    pub recipe: Option<u64>,
+    /// The upload, where it is to be kept.
+    pub original: Option<Original>,
+    /// The picture that this one is made of. If the user has another one by now, nothing is stored.
+    pub instead_of: Option<PictureId>,
+    /// When the profile changed; none: when the picture was uploaded.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// An upload that is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Original {
+    /// The file, as it came.
+    pub bytes: Bytes,
+    /// The part of it that the uploader chose.
+    pub crop: Option<Crop>,
+}
+
+/// How the data of a store is laid out.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Schema {
+    /// The layout of the store.
+    pub found: u32,
+    /// The layout that this program writes.
+    pub known: u32,
+}
+
+/// What one step over the records saw.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Forwarded {
+    /// Of which kind they are.
+    pub kind: &'static str,
+    /// The version that this program writes.
+    pub current: u8,
+    /// How many records there are of each version, as they were before this step.
+    pub versions: BTreeMap<u8, u64>,
+    /// How many were written anew.
+    pub written: u64,
+    /// How many could not be read, and were left as they are.
+    pub damaged: u64,
+    /// Where to go on; none: that was all.
+    pub next: Option<Place>,
+}
+
+/// What writing a store anew came to.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Compacted {
+    /// Bytes that it took before.
+    pub bytes_before: u64,
+    /// Bytes that it takes now.
+    pub bytes_after: u64,
+}
+
+/// Looks over the shoulder of a long piece of work, and may end it.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    done: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl Watch {
+    /// How many entries are done.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.0.done.load(Ordering::Relaxed)
+    }
+
+    /// Counts entries that are done.
+    pub fn add(&self, entries: u64) {
+        self.0.done.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// Asks the work to end; what it has begun is taken back.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
+    }
+}
