@@ -5,12 +5,14 @@
 mod churn;
 mod damage;
 mod disk;
+mod exchange;
 mod faults;
 mod full;
 mod kills;
 mod latency;
 mod load;
 mod memory;
+mod migrations;
 mod power;
 mod race;
 

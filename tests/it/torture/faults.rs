@@ -2,6 +2,7 @@
 //! write at all for a while.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -10,6 +11,7 @@ use pockitd::config;
 use pockitd::storage;
 use pockitd::storage::Store;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tempfile::TempDir;
 
 use super::{eventually, is_long, noise_photo, random, rounds};
 use crate::store::{account, at, life_of_a_user, user, usual_picture};
@@ -22,7 +24,7 @@ const CALLS: [&str; 3] = ["pwrite64", "fdatasync", "fsync"];
 /// Every how many-th of a kind fails in the short version.
 const STRIDE: usize = 6;
 
-fn config(data_dir: std::path::PathBuf) -> config::Storage {
+pub(super) fn config(data_dir: std::path::PathBuf) -> config::Storage {
     config::Storage {
         data_dir,
         free_bytes_min: 0,
@@ -33,7 +35,7 @@ fn config(data_dir: std::path::PathBuf) -> config::Storage {
 }
 
 /// Asserts that all that must be there is, and nothing that must not be.
-async fn is_whole(store: &dyn Store) {
+pub(super) async fn is_whole(store: &dyn Store) {
     let bob = store.profile(&user("bob")).await.unwrap();
     let (shown, renditions) = usual_picture(77);
     assert_eq!(bob.picture, Some(shown.clone()));
@@ -47,7 +49,7 @@ async fn is_whole(store: &dyn Store) {
 }
 
 /// What an audit finds.
-async fn findings(store: &dyn Store) -> Vec<String> {
+pub(super) async fn findings(store: &dyn Store) -> Vec<String> {
     let mut findings = Vec::new();
     let mut place = None;
     loop {
@@ -80,14 +82,24 @@ async fn lives_with_failing_calls() {
     println!("steps failed: {failed}, closed: {closed}");
 }
 
-#[tokio::test]
-async fn every_failing_call_in_turn_is_an_error_and_reads_go_on() {
+/// This program running one of its functions, with calls that fail.
+pub(super) fn traced(call: &str, fault: &str, trace: &Path, function: &str) -> Command {
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-e", fault, "-e", &format!("trace={call}"), "-o"]);
+    traced.arg(trace).arg(std::env::current_exe().unwrap());
+    traced.args(["--exact", "--nocapture"]);
+    traced.arg(format!("torture::{function}"));
+    traced
+}
+
+/// A store with one user, who has a picture; none where calls cannot be made to fail.
+pub(super) async fn bobs_store() -> Option<TempDir> {
     let traces = Command::new("strace")
         .args(["-e", "trace=none", "true"])
         .status();
     if !traces.is_ok_and(|status| status.success()) {
         println!("skipped: failing calls: strace is not installed, or not permitted");
-        return;
+        return None;
     }
     let before = tempfile::tempdir().unwrap();
     let store = storage::open(&config(before.path().join("data")))
@@ -100,6 +112,14 @@ async fn every_failing_call_in_turn_is_an_error_and_reads_go_on() {
     let replaced = store.replace_picture(&bob, shown, renditions);
     replaced.await.unwrap();
     drop(store);
+    Some(before)
+}
+
+#[tokio::test]
+async fn every_failing_call_in_turn_is_an_error_and_reads_go_on() {
+    let Some(before) = bobs_store().await else {
+        return;
+    };
     let (mut rounds, mut shut, mut failed) = (0, 0, 0);
     for call in CALLS {
         for for_good in ["", "+"] {
@@ -109,11 +129,7 @@ async fn every_failing_call_in_turn_is_an_error_and_reads_go_on() {
                 super::damage::copy(&before.path().join("data"), &data_dir);
                 let trace = round.path().join("trace");
                 let fault = format!("inject={call}:error=EIO:when={number}{for_good}");
-                let mut traced = Command::new("strace");
-                traced.args(["-f", "-e", &fault, "-e", &format!("trace={call}"), "-o"]);
-                traced.arg(&trace).arg(std::env::current_exe().unwrap());
-                traced.args(["--exact", "--nocapture"]);
-                traced.arg("torture::faults::lives_with_failing_calls");
+                let mut traced = traced(call, &fault, &trace, "faults::lives_with_failing_calls");
 
                 let ran = traced.env(DATA_DIR, &data_dir).output().unwrap();
 
