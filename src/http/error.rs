@@ -199,7 +199,9 @@ impl From<service::Error> for ApiError {
             E::PasswordTooLong { actual, limit } => Self::field(
                 "password_too_long",
                 "password",
-                format!("This password is too long: it has {actual} characters, the limit is {limit}."),
+                format!(
+                    "This password is too long: it has {actual} characters, the limit is {limit}."
+                ),
             )
             .bounded(count(limit), Some(count(actual))),
             E::Throttled(throttled) => throttled_error(throttled),

@@ -79,14 +79,14 @@ async fn read_and_replace(
         .app
         .metrics
         .received(form.image.len(), begin.elapsed());
-    let begun = match key {
+    let turn = match key {
         Some(key) => {
-            let begin = context.app.begin_once(caller, key, &form.image, form.crop);
-            begin.await
+            let turn = context.app.begin_once(caller, key, &form.image, form.crop);
+            turn.await
         }
         None => Ok(None),
     };
-    match (&begun, taken.take()) {
+    match (&turn, taken.take()) {
         (Ok(Some(Begun::Before(_))), Some(unused)) => {
             context.app.forgive_upload(caller, context.client, unused);
         }
@@ -94,7 +94,7 @@ async fn read_and_replace(
         (_, Some(used)) => *taken = Some(used),
         (_, None) => *taken = Some(admit(context, caller)?),
     }
-    match begun? {
+    match turn? {
         None => {
             let expected = context.expected(headers, caller).await?;
             let replaced = context.app.replace_picture(
