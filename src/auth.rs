@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of HTTP: what a refusal looks like to a client is decided in `http`.
 
+mod certificate;
 pub mod claims;
 mod fetch;
 mod foreign;

@@ -56,12 +56,10 @@ pub enum Error {
     Email(#[source] Invalid),
     #[error("the password has {actual} characters, it must have at least {limit}")]
     PasswordTooShort { actual: usize, limit: usize },
-    #[error("the password has {actual} bytes, it may have at most {limit}")]
+    #[error("the password has {actual} characters, it may have at most {limit}")]
     PasswordTooLong { actual: usize, limit: usize },
     #[error("too many, by the limit {:?}", .0.quota.policy.name())]
     Throttled(Throttled),
-    #[error("an upload with this idempotency key is still running")]
-    KeyInUse,
     #[error("this idempotency key was used for another upload")]
     KeyReused,
     #[error("the upload is not usable")]

@@ -111,7 +111,7 @@ impl Rules {
     fn judge_times(&self, claims: &Map<String, Value>, now: i64) -> Result<(), Rejected> {
         let time = |name: &str| match claims.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_i64().map(Some).ok_or(Rejected::Invalid),
+            Some(value) => seconds(value).map(Some).ok_or(Rejected::Invalid),
         };
         let expires = time("exp")?.ok_or(Rejected::Invalid)?;
         let (earliest, issued) = (time("nbf")?, time("iat")?);
@@ -195,6 +195,12 @@ impl Rules {
         let mut required = self.required_scopes.iter();
         required.all(|scope| found.contains(&scope.as_str()))
     }
+}
+
+/// A time in whole seconds. It may have a fraction (RFC 7519 §2, "`NumericDate`").
+fn seconds(value: &Value) -> Option<i64> {
+    let fraction = || format!("{:.0}", value.as_f64()?.floor()).parse().ok();
+    value.as_i64().or_else(fraction)
 }
 
 /// The claim of that name; else, where there are dots in it, the one that they lead to.

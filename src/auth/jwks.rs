@@ -4,7 +4,7 @@
 //! private keys, keys for encryption, unknown kinds, RSA keys that are too short.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use crate::auth::json;
@@ -97,6 +97,9 @@ fn public_key(jwk: &Map<String, Value>) -> Option<(PublicKey, Family)> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
     let exactly = |name: &str, length: usize| bytes(name).filter(|bytes| bytes.len() == length);
+    if !jwk.contains_key("n") && !jwk.contains_key("x") {
+        return certified(jwk);
+    }
     match (text("kty")?, text("crv")) {
         ("RSA", _) => {
             let key = PublicKey::from_rsa(&bytes("n")?, &bytes("e")?).ok()?;
@@ -116,4 +119,21 @@ fn public_key(jwk: &Map<String, Value>) -> Option<(PublicKey, Family)> {
         }
         _ => None,
     }
+}
+
+/// The key of an entry that has it in a certificate only: the first of `x5c` (RFC 7517 §4.7).
+fn certified(jwk: &Map<String, Value>) -> Option<(PublicKey, Family)> {
+    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let first = jwk.get("x5c")?.as_array()?.first()?.as_str()?;
+    let key = PublicKey::from_certificate(&STANDARD.decode(first).ok()?).ok()?;
+    let families: &[Family] = match (text("kty")?, text("crv")) {
+        ("RSA", _) => &[Family::Rsa],
+        ("EC", Some("P-256")) => &[Family::P256],
+        ("EC", Some("P-384")) => &[Family::P384],
+        ("EC", None) => &[Family::P256, Family::P384],
+        ("OKP", _) => &[Family::Ed25519],
+        _ => return None,
+    };
+    let kind = families.iter().find(|family| key.is_of(**family))?;
+    Some((key, *kind))
 }

@@ -13,8 +13,10 @@ use crate::config;
 
 /// Shortest password, in Unicode scalar values. Source: product specification, after OWASP ASVS 5.0 V6.2.1.
 pub const CHARS_MIN: usize = 8;
-/// Longest password, in bytes: a bound on work, far above any that people use. Source: OWASP ASVS 5.0 V6.2.9 wants 64.
-pub const BYTES_MAX: usize = 1_024;
+/// Longest password, in Unicode scalar values: far above any that people use. Source: OWASP ASVS 5.0 V6.2.9 wants 64.
+pub const CHARS_MAX: usize = 256;
+/// Longest password that is hashed, in bytes: [`CHARS_MAX`] of the longest.
+pub const BYTES_MAX: usize = CHARS_MAX * 4;
 
 /// Most memory that a hash from elsewhere may ask for, in KiB, and most passes and lanes: whoever writes a hash decides
 /// what each log-in costs. Ten times what OWASP Password Storage names, and more than any default.

@@ -258,11 +258,20 @@ mod tests {
         for wrong in [
             json!({ "exp": null }),
             json!({ "exp": "9999999999" }),
-            json!({ "exp": 1.5e10 }),
+            json!({ "exp": 1.5e300 }),
             json!({ "exp": u64::MAX }),
         ] {
             assert_eq!(judged(&wrong), Err(Rejected::Invalid), "{wrong}");
         }
+        assert_eq!(judged(&json!({ "exp": 1.5e10 })), Ok("ada".to_owned()));
+        assert_eq!(
+            judged(&json!({ "exp": 999_999_999.9 })),
+            Err(Rejected::Expired)
+        );
+        assert_eq!(
+            judged(&json!({ "exp": 1_000_000_000.9 })),
+            Err(Rejected::Expired)
+        );
         assert_eq!(judged(&json!({ "nbf": NOW_S })), Ok("ada".to_owned()));
         assert_eq!(judged(&json!({ "nbf": NOW_S + 1 })), Err(Rejected::Invalid));
         assert_eq!(judged(&json!({ "iat": NOW_S + 1 })), Err(Rejected::Invalid));

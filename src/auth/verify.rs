@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::auth::certificate;
 use crate::auth::jws::Jws;
 use crate::config::HmacAlgorithm;
 use crate::config::PublicAlgorithm;
@@ -24,9 +25,11 @@ const RSA_BITS_MAX: usize = 8_192;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum Unusable {
-    #[error("is not a PEM file with one `PUBLIC KEY`")]
+    #[error("is not a PEM file with one `PUBLIC KEY` or `CERTIFICATE`")]
     NotPem,
-    #[error("holds a certificate; `openssl x509 -pubkey -noout` takes the public key out of it")]
+    #[error(
+        "holds a certificate that cannot be read, must be X.509 version 3; `openssl x509 -pubkey -noout` takes the public key out of others"
+    )]
     Certificate,
     #[error("holds a private key, must be the public one")]
     Private,
@@ -53,25 +56,24 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// From a PEM file with one block `PUBLIC KEY` (RFC 7468 §13).
+    /// From a PEM file with one block, `PUBLIC KEY` or `CERTIFICATE` (RFC 7468 §13, §5).
     pub(super) fn from_pem(text: &str) -> Result<Self, Unusable> {
         if text.contains("PRIVATE KEY-----") {
             return Err(Unusable::Private);
         }
-        if text.contains("-----BEGIN CERTIFICATE-----") {
-            return Err(Unusable::Certificate);
-        }
-        let (_, rest) = text
-            .split_once("-----BEGIN PUBLIC KEY-----")
-            .ok_or(Unusable::NotPem)?;
-        let (body, rest) = rest
-            .split_once("-----END PUBLIC KEY-----")
-            .ok_or(Unusable::NotPem)?;
-        if rest.contains("-----BEGIN") {
+        if text.matches("-----BEGIN ").count() != 1 {
             return Err(Unusable::NotPem);
         }
-        let digits: String = body.split_ascii_whitespace().collect();
-        let bytes = STANDARD.decode(digits).map_err(|_| Unusable::NotPem)?;
+        if let Some(der) = block(text, "CERTIFICATE") {
+            return Self::from_certificate(&der);
+        }
+        let bytes = block(text, "PUBLIC KEY").ok_or(Unusable::NotPem)?;
+        Ok(Self { bytes })
+    }
+
+    /// The key that a certificate in DER was made for.
+    pub(super) fn from_certificate(der: &[u8]) -> Result<Self, Unusable> {
+        let bytes = certificate::public_key(der).ok_or(Unusable::Certificate)?;
         Ok(Self { bytes })
     }
 
@@ -100,6 +102,12 @@ impl PublicKey {
         Self { bytes: x.to_vec() }
     }
 
+    /// Whether it is a key of that kind.
+    pub(super) fn is_of(&self, kind: Family) -> bool {
+        let mut algorithms = PublicAlgorithm::ALL.into_iter();
+        algorithms.any(|algorithm| family(algorithm) == kind && self.parsed(algorithm).is_ok())
+    }
+
     fn parsed(&self, algorithm: PublicAlgorithm) -> Result<ParsedPublicKey, Unusable> {
         let unfit = Unusable::Unfit(algorithm.as_str());
         let parsed = ParsedPublicKey::new(verification(algorithm), &self.bytes);
@@ -117,6 +125,14 @@ impl PublicKey {
         }
         Ok(parsed)
     }
+}
+
+/// The bytes of the PEM block with that label.
+fn block(text: &str, label: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let digits: String = body.split_ascii_whitespace().collect();
+    STANDARD.decode(digits).ok()
 }
 
 /// The modulus in the `SubjectPublicKeyInfo` of an RSA key (RFC 8017 §A.1.1), big-endian without zeros in front.

@@ -178,7 +178,7 @@ pub struct Key {
     pub secret_file: Option<PathBuf>,
     /// Variable of the environment with such a secret.
     pub secret_env: Option<String>,
-    /// PEM file with a public key, for the others.
+    /// PEM file with a public key or a certificate, for the others.
     pub public_key_file: Option<PathBuf>,
 }
 

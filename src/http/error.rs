@@ -199,16 +199,12 @@ impl From<service::Error> for ApiError {
             E::PasswordTooLong { actual, limit } => Self::field(
                 "password_too_long",
                 "password",
-                format!("This password is too long: it has {actual} bytes, the limit is {limit}."),
+                format!(
+                    "This password is too long: it has {actual} characters, the limit is {limit}."
+                ),
             )
             .bounded(count(limit), Some(count(actual))),
             E::Throttled(throttled) => throttled_error(throttled),
-            E::KeyInUse => {
-                let detail =
-                    "An upload with this Idempotency-Key is still running. Try again soon.";
-                Self::detail(StatusCode::CONFLICT, "idempotency_key_in_use", detail)
-                    .with(RETRY_AFTER, BUSY_RETRY_S.into())
-            }
             E::KeyReused => {
                 let detail = "This Idempotency-Key was used for another upload. Use a new key for other bytes.";
                 Self::detail(

@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Json(String),
     #[error("the JSON is {0}, not an object")]
     NotAnObject(&'static str),
+    #[error("the JSON is null")]
+    NoData,
     #[error("fields are missing or of the wrong type")]
     Fields(Map<String, Value>),
     #[error("the form has no file")]
@@ -66,7 +68,7 @@ impl Refusal {
             Self::MediaType(_) => "unsupported_media_type",
             Self::Multipart(_) => "bad_multipart",
             Self::Json(_) => "bad_json",
-            Self::NotAnObject(_) | Self::Fields(_) => "invalid",
+            Self::NotAnObject(_) | Self::NoData | Self::Fields(_) => "invalid",
             Self::NoFile => "missing_file",
             Self::NotAFile => "not_a_file",
             Self::TwoFiles => "duplicate_field",
@@ -98,7 +100,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
         return Err(Refusal::NoCredentials);
     }
     match (words.next(), words.next()) {
-        (Some(token), None) => str::from_utf8(token).map_err(|_| Refusal::BadAuthorization),
+        // What is no text is no token, either.
+        (Some(token), None) => Ok(str::from_utf8(token).unwrap_or_default()),
         _ => Err(Refusal::BadAuthorization),
     }
 }
@@ -205,7 +208,7 @@ impl Fields {
             Value::Number(number) if number.is_f64() => return Err(Refusal::NotAnObject("float")),
             Value::Number(_) => return Err(Refusal::NotAnObject("int")),
             Value::Bool(_) => return Err(Refusal::NotAnObject("bool")),
-            Value::Null => return Err(Refusal::NotAnObject("NoneType")),
+            Value::Null => return Err(Refusal::NoData),
         };
         Ok(Self {
             values,

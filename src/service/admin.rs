@@ -321,10 +321,10 @@ impl Admin {
                 limit: password::CHARS_MIN,
             });
         }
-        if password.len() > password::BYTES_MAX {
+        if actual > password::CHARS_MAX {
             return Err(Error::PasswordTooLong {
-                actual: password.len(),
-                limit: password::BYTES_MAX,
+                actual,
+                limit: password::CHARS_MAX,
             });
         }
         let hasher = self.hasher.clone();

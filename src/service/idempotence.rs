@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::auth;
 use crate::domain::picture::Crop;
 use crate::domain::user::Profile;
@@ -37,8 +39,22 @@ struct Known {
 struct Entry {
     /// What was uploaded.
     fingerprint: String,
-    /// None while the first upload is running.
-    answer: Option<Profile>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Closed when the first upload is over, whatever came of it.
+    Running(watch::Receiver<()>),
+    Answered(Profile),
+}
+
+/// Where an upload with a key stands.
+enum Found {
+    First(Ticket),
+    Before(Box<Profile>),
+    /// Another with the same key and bytes is running.
+    Running(watch::Receiver<()>),
 }
 
 /// Whether an upload is the first with its key.
@@ -55,6 +71,8 @@ pub enum Begun {
 pub struct Ticket {
     answers: Arc<Answers>,
     key: Key,
+    /// Tells those who wait, after [`Drop`] has made the key free or there is an answer.
+    _running: watch::Sender<()>,
 }
 
 impl Answers {
@@ -66,29 +84,41 @@ impl Answers {
         }
     }
 
-    fn begin(self: &Arc<Self>, key: Key, fingerprint: String) -> Result<Begun, Error> {
-        let mut known = self.known();
-        self.forget_old(&mut known);
-        match known.entries.get(&key) {
-            Some(entry) if entry.fingerprint != fingerprint => Err(Error::KeyReused),
-            Some(Entry { answer: None, .. }) => Err(Error::KeyInUse),
-            Some(Entry {
-                answer: Some(profile),
-                ..
-            }) => Ok(Begun::Before(Box::new(profile.clone()))),
-            None => {
-                let answer = None;
-                known.entries.insert(
-                    key.clone(),
-                    Entry {
-                        fingerprint,
-                        answer,
-                    },
-                );
-                let answers = Arc::clone(self);
-                Ok(Begun::First(Ticket { answers, key }))
+    /// Waits while another with the same key and bytes is running. If that fails, this one is the first.
+    async fn begin(self: &Arc<Self>, key: Key, fingerprint: String) -> Result<Begun, Error> {
+        loop {
+            match self.find(&key, &fingerprint)? {
+                Found::First(ticket) => return Ok(Begun::First(ticket)),
+                Found::Before(profile) => return Ok(Begun::Before(profile)),
+                // Nothing is ever sent: the error is the end.
+                Found::Running(mut over) => drop(over.changed().await),
             }
         }
+    }
+
+    fn find(self: &Arc<Self>, key: &Key, fingerprint: &str) -> Result<Found, Error> {
+        let mut known = self.known();
+        self.forget_old(&mut known);
+        let Some(entry) = known.entries.get(key) else {
+            let (running, over) = watch::channel(());
+            let entry = Entry {
+                fingerprint: fingerprint.to_owned(),
+                state: State::Running(over),
+            };
+            known.entries.insert(key.clone(), entry);
+            return Ok(Found::First(Ticket {
+                answers: Arc::clone(self),
+                key: key.clone(),
+                _running: running,
+            }));
+        };
+        if entry.fingerprint != fingerprint {
+            return Err(Error::KeyReused);
+        }
+        Ok(match &entry.state {
+            State::Running(over) => Found::Running(over.clone()),
+            State::Answered(profile) => Found::Before(Box::new(profile.clone())),
+        })
     }
 
     pub(super) fn forget_idle(&self) {
@@ -120,7 +150,7 @@ impl Ticket {
     pub fn answer(self, profile: &Profile) {
         let mut known = self.answers.known();
         if let Some(entry) = known.entries.get_mut(&self.key) {
-            entry.answer = Some(profile.clone());
+            entry.state = State::Answered(profile.clone());
         }
         known.answered.push_back((self.key.clone(), Instant::now()));
         self.answers.forget_old(&mut known);
@@ -133,7 +163,7 @@ impl Drop for Ticket {
         let is_open = known
             .entries
             .get(&self.key)
-            .is_some_and(|entry| entry.answer.is_none());
+            .is_some_and(|entry| matches!(entry.state, State::Running(_)));
         if is_open {
             known.entries.remove(&self.key);
         }
@@ -141,12 +171,22 @@ impl Drop for Ticket {
 }
 
 impl App {
-    /// Begins an upload that the client may repeat. None: keys are not remembered at all.
+    /// Whether an upload with that key has begun, so that another is likely to be the same.
+    #[must_use]
+    pub fn has_begun(&self, caller: &UserId, key: &str) -> bool {
+        let key = (caller.clone(), key.to_owned());
+        let mut known = self.answers.known();
+        self.answers.forget_old(&mut known);
+        known.entries.contains_key(&key)
+    }
+
+    /// Begins an upload that the client may repeat; waits for the end of the first if that is running. None: keys are not
+    /// remembered at all.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyInUse`] while the first with that key is running, [`Error::KeyReused`] for other bytes or another crop.
-    pub fn begin_once(
+    /// [`Error::KeyReused`] for other bytes or another crop.
+    pub async fn begin_once(
         &self,
         caller: &UserId,
         key: String,
@@ -159,12 +199,15 @@ impl App {
         let fingerprint = format!("{} {crop:?}", auth::sha256(upload));
         self.answers
             .begin((caller.clone(), key), fingerprint)
+            .await
             .map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
     use crate::domain::Timestamp;
 
@@ -186,67 +229,100 @@ mod tests {
         }
     }
 
-    fn begin(answers: &Arc<Answers>, of: Key, bytes: &str) -> Result<Begun, Error> {
-        answers.begin(of, bytes.to_owned())
+    async fn begin(answers: &Arc<Answers>, of: Key, bytes: &str) -> Result<Begun, Error> {
+        answers.begin(of, bytes.to_owned()).await
     }
 
-    fn first(answers: &Arc<Answers>, of: Key, bytes: &str) -> Ticket {
-        match begin(answers, of, bytes).unwrap() {
+    async fn first(answers: &Arc<Answers>, of: Key, bytes: &str) -> Ticket {
+        match begin(answers, of, bytes).await.unwrap() {
             Begun::First(ticket) => ticket,
             Begun::Before(_) => panic!("not the first"),
         }
     }
 
-    #[test]
-    fn second_with_the_same_bytes_gets_the_answer_of_the_first() {
-        let answers = answers(10);
-        first(&answers, key("ada", "k"), "x").answer(&profile("Ada"));
-
-        let again = begin(&answers, key("ada", "k"), "x").unwrap();
-
-        assert!(matches!(again, Begun::Before(found) if *found == profile("Ada")));
-        assert!(matches!(
-            begin(&answers, key("ada", "k"), "y"),
-            Err(Error::KeyReused)
-        ));
-        first(&answers, key("bob", "k"), "y");
+    async fn is_waiting(begun: Pin<&mut impl Future<Output = Result<Begun, Error>>>) -> bool {
+        tokio::select! {
+            biased;
+            _ = begun => false,
+            () = tokio::task::yield_now() => true,
+        }
     }
 
-    #[test]
-    fn key_is_taken_while_the_first_runs_and_free_after_it_failed() {
+    #[tokio::test]
+    async fn second_with_the_same_bytes_gets_the_answer_of_the_first() {
         let answers = answers(10);
-        let running = first(&answers, key("ada", "k"), "x");
+        first(&answers, key("ada", "k"), "x")
+            .await
+            .answer(&profile("Ada"));
 
-        assert!(matches!(
-            begin(&answers, key("ada", "k"), "x"),
-            Err(Error::KeyInUse)
-        ));
+        let again = begin(&answers, key("ada", "k"), "x").await.unwrap();
+
+        assert!(matches!(again, Begun::Before(found) if *found == profile("Ada")));
+        let other = begin(&answers, key("ada", "k"), "y").await;
+        assert!(matches!(other, Err(Error::KeyReused)));
+        first(&answers, key("bob", "k"), "y").await;
+    }
+
+    #[tokio::test]
+    async fn second_waits_for_the_answer_of_the_first_that_is_running() {
+        let answers = answers(10);
+        let running = first(&answers, key("ada", "k"), "x").await;
+        let second = begin(&answers, key("ada", "k"), "x");
+        let mut second = std::pin::pin!(second);
+        assert!(is_waiting(second.as_mut()).await);
+        let other = begin(&answers, key("ada", "k"), "y").await;
+        assert!(matches!(other, Err(Error::KeyReused)));
+
+        running.answer(&profile("Ada"));
+
+        let again = second.await.unwrap();
+        assert!(matches!(again, Begun::Before(found) if *found == profile("Ada")));
+    }
+
+    #[tokio::test]
+    async fn second_is_the_first_when_that_fails() {
+        let answers = answers(10);
+        let running = first(&answers, key("ada", "k"), "x").await;
+        let second = begin(&answers, key("ada", "k"), "x");
+        let third = begin(&answers, key("ada", "k"), "x");
+        let (mut second, mut third) = (std::pin::pin!(second), std::pin::pin!(third));
+        assert!(is_waiting(second.as_mut()).await);
+        assert!(is_waiting(third.as_mut()).await);
+
         drop(running);
-        first(&answers, key("ada", "k"), "y");
+
+        let Begun::First(ticket) = second.await.unwrap() else {
+            panic!("nobody has answered");
+        };
+        assert!(is_waiting(third.as_mut()).await);
+        drop(ticket);
+        drop(third.await);
+        first(&answers, key("ada", "k"), "y").await;
         assert_eq!(answers.known().entries.len(), 0);
     }
 
-    #[test]
-    fn memory_is_bounded_and_the_oldest_go() {
+    #[tokio::test]
+    async fn memory_is_bounded_and_the_oldest_go() {
         let answers = answers(3);
         for number in 0..100 {
-            first(&answers, key("ada", &number.to_string()), "x").answer(&profile("Ada"));
+            let key = key("ada", &number.to_string());
+            first(&answers, key, "x").await.answer(&profile("Ada"));
         }
 
         assert_eq!(answers.known().entries.len(), 3);
         assert_eq!(answers.known().answered.len(), 3);
-        assert!(matches!(
-            begin(&answers, key("ada", "99"), "x"),
-            Ok(Begun::Before(_))
-        ));
-        first(&answers, key("ada", "0"), "x");
+        let last = begin(&answers, key("ada", "99"), "x").await;
+        assert!(matches!(last, Ok(Begun::Before(_))));
+        first(&answers, key("ada", "0"), "x").await;
     }
 
-    #[test]
-    fn answers_are_forgotten_when_their_time_is_over() {
+    #[tokio::test]
+    async fn answers_are_forgotten_when_their_time_is_over() {
         let answers = Arc::new(Answers::new(Duration::ZERO, 10));
-        first(&answers, key("ada", "k"), "x").answer(&profile("Ada"));
+        first(&answers, key("ada", "k"), "x")
+            .await
+            .answer(&profile("Ada"));
 
-        first(&answers, key("ada", "k"), "y");
+        first(&answers, key("ada", "k"), "y").await;
     }
 }

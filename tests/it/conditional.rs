@@ -1,11 +1,13 @@
 //! Writes that depend on what the client has seen, and uploads that may be sent again: `ETag`, `If-Match`,
 //! `If-None-Match`, `Idempotency-Key`.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::metrics;
 use crate::support::{Form, PICTURE, PROFILE, Reply, Request, Server, User, fixture};
 
 fn own(server: &Server, user: &User) -> Reply {
@@ -180,12 +182,56 @@ fn uploads_at_once_with_one_key_make_one_picture() {
 
     let shown = server.profile(&user)["picture"]["id"].clone();
     for reply in replies {
-        match reply.status {
-            200 => assert_eq!(id(&reply), shown),
-            409 => assert!(reply.field("retry-after").is_some()),
-            other => panic!("{other}: {}", reply.text()),
-        }
+        assert_eq!(id(&reply.expect(200)), shown);
     }
+}
+
+#[test]
+fn upload_of_a_client_that_hung_up_is_answered_when_it_is_sent_again() {
+    let server = Server::with(&[("metrics.listen", "\"127.0.0.1:0\"")]);
+    let user = server.user();
+    let arrived = || metrics::value(&metrics::scrape(&server), "pockitd_upload_size_bytes_count");
+    let mut before = Value::Null;
+    for number in 0..3 {
+        let request = upload(&user, "orientation-1.jpg");
+        let request = request.field("Idempotency-Key", &format!("k-{number}"));
+        let arrived_before = arrived();
+        let mut gone = TcpStream::connect(server.address()).unwrap();
+        gone.write_all(&request.bytes(server.address())).unwrap();
+        while arrived() == arrived_before {
+            thread::yield_now();
+        }
+        drop(gone);
+
+        let again = server.send(&request).expect(200);
+
+        assert_eq!(server.send(&request).expect(200).text(), again.text());
+        assert_eq!(id(&again), server.profile(&user)["picture"]["id"]);
+        assert_ne!(id(&again), before);
+        before = id(&again);
+    }
+    let made = "pockitd_image_stage_duration_seconds_count{stage=\"commit\"}";
+    assert_eq!(metrics::value(&metrics::scrape(&server), made), 3);
+}
+
+#[test]
+fn upload_that_is_sent_again_takes_nothing_of_the_quota() {
+    let server = Server::with(&[("rate_limit.uploads_per_hour", "2")]);
+    let user = server.user();
+    let send = |file: &str, key: &str| {
+        let request = upload(&user, file).field("Idempotency-Key", key);
+        server.send(&request)
+    };
+    let first = send("pixel.jpg", "k-1").expect(200);
+    for _ in 0..5 {
+        assert_eq!(send("pixel.jpg", "k-1").expect(200).text(), first.text());
+    }
+    let second = send("grey.jpg", "k-2").expect(200);
+    assert_eq!(send("grey.jpg", "k-2").expect(200).text(), second.text());
+
+    // What turns out to be another upload does.
+    send("pixel.jpg", "k-2").expect(429);
+    send("pixel.jpg", "k-3").expect(429);
 }
 
 #[test]

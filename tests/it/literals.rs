@@ -34,6 +34,12 @@ fn of_tokens(id: &str, refresh: &str) -> Vec<Case> {
         (field("Bearer a b"), 401, two, "bad_authorization_header"),
         (field("Bearer"), 401, two, "bad_authorization_header"),
         (
+            field("Bearer \u{e4}\u{20ac}"),
+            401,
+            r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is invalid"}]}"#,
+            "token_not_valid",
+        ),
+        (
             get("x"),
             401,
             r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token is invalid"}]}"#,
@@ -117,6 +123,18 @@ fn of_accounts() -> Vec<Case> {
             400,
             r#"{"non_field_errors":["Invalid data. Expected a dictionary, but got list."]}"#,
             "invalid",
+        ),
+        (
+            log_in(Value::Null),
+            400,
+            r#"{"non_field_errors":["No data provided"]}"#,
+            "invalid",
+        ),
+        (
+            register(json!({ "email": "ada@example.org", "password": "x".repeat(257) })),
+            400,
+            r#"{"password":["This password is too long: it has 257 characters, the limit is 256."]}"#,
+            "password_too_long",
         ),
         (
             register(json!({ "email": "ada", "password": "correct horse" })),

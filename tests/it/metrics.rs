@@ -20,7 +20,7 @@ fn address(server: &Server) -> SocketAddr {
     rest[..end].parse().unwrap()
 }
 
-fn scrape(server: &Server) -> String {
+pub fn scrape(server: &Server) -> String {
     let reply: Reply = Request::get("/metrics").send(address(server)).expect(200);
     assert_eq!(
         reply.field("content-type"),
@@ -31,7 +31,7 @@ fn scrape(server: &Server) -> String {
 
 /// The value of a sample, given with its labels.
 #[track_caller]
-fn value(text: &str, sample: &str) -> u64 {
+pub fn value(text: &str, sample: &str) -> u64 {
     let line = text.lines().find(|line| {
         line.strip_prefix(sample)
             .is_some_and(|rest| rest.starts_with(' '))

@@ -1,8 +1,10 @@
 //! How often a user may upload, and how that is told: 429, `Retry-After`, `RateLimit`.
 
+use std::time::Instant;
+
 use serde_json::json;
 
-use crate::support::{Form, PICTURE, Request, Server, fixture};
+use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, fixture};
 
 #[test]
 fn uploads_are_limited_by_user_and_hour() {
@@ -115,6 +117,40 @@ fn upload_that_was_not_taken_on_does_not_count() {
     server.upload(&user, &fixture("foreign.txt")).expect(400);
     server.upload(&user, &fixture("foreign.txt")).expect(400);
 
+    server.upload(&user, &fixture("pixel.jpg")).expect(429);
+}
+
+#[test]
+fn upload_that_there_was_no_room_for_does_not_count() {
+    let server = Server::with(&[
+        ("rate_limit.uploads_per_hour", "2"),
+        ("http.upload_bytes_max", "100000"),
+        ("http.bodies_bytes_max", "100000"),
+        ("http.bodies_wait_ms", "50"),
+    ]);
+    let (slow, user) = (server.user(), server.user());
+    let announced = Request::post(PICTURE)
+        .bearer(&slow.access)
+        .field("Content-Type", &Form::image(&[]).content_type())
+        .field("Content-Length", "100000")
+        .field("Expect", "100-continue");
+    let mut holder = Connection::open(server.address());
+    holder.write(&announced.head(server.address()));
+    // It has all of the room once its body is asked for.
+    assert_eq!(holder.answer("POST").expect("an answer").status, 100);
+
+    for _ in 0..5 {
+        let reply = server.upload(&user, &fixture("pixel.jpg")).expect(503);
+        let left = reply.field("ratelimit").unwrap();
+        assert!(left.starts_with("\"upload\";r=1;"), "{left}");
+    }
+    drop(holder);
+
+    let begin = Instant::now();
+    while server.upload(&user, &fixture("pixel.jpg")).status == 503 {
+        assert!(begin.elapsed() < DEADLINE, "room comes back");
+    }
+    server.upload(&user, &fixture("pixel.jpg")).expect(200);
     server.upload(&user, &fixture("pixel.jpg")).expect(429);
 }
 

@@ -106,3 +106,67 @@ fn vectors_of_wycheproof_are_judged_as_they_say() {
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A certificate with a key of P-256, and that key alone. Nobody has its private part.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBkTCCATegAwIBAgIUah1B8LuHUgpC6g/dmLe7pJB/n7UwCgYIKoZIzj0EAwIw
+HTEbMBkGA1UEAwwSaXNzdWVyLmV4YW1wbGUub3JnMCAXDTI2MTEyNzAxMDAxOVoY
+DzIxMjYxMTAzMDEwMDE5WjAdMRswGQYDVQQDDBJpc3N1ZXIuZXhhbXBsZS5vcmcw
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASM4pxsVWJaZqttCCDw2uGU5tWCuzJ/
+XejV2CilSvRHgf4d249iL80sj66Bd7ToeL1aMydxUNAK88/UGr8gtq3Uo1MwUTAd
+BgNVHQ4EFgQUfzkmignym6Gunnuef5kxQZ5uqr0wHwYDVR0jBBgwFoAUfzkmigny
+m6Gunnuef5kxQZ5uqr0wDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBF
+AiBI8Ras5ypyKpgczgdFiK/R8LpeygIr1VyTWGwbCXqeIgIhAJslnqT7MHtu09wU
+6HH8331igA6LavLxkfuhWLAotYns
+-----END CERTIFICATE-----";
+const ITS_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEjOKcbFViWmarbQgg8NrhlObVgrsy
+f13o1dgopUr0R4H+HduPYi/NLI+ugXe06Hi9WjMncVDQCvPP1Bq/ILat1A==
+-----END PUBLIC KEY-----";
+
+#[test]
+fn certificate_is_as_good_as_the_key_in_it() {
+    let key = PublicKey::from_pem(CERTIFICATE).unwrap();
+
+    assert_eq!(key.bytes, PublicKey::from_pem(ITS_KEY).unwrap().bytes);
+    assert!(key.is_of(Family::P256) && !key.is_of(Family::P384) && !key.is_of(Family::Rsa));
+    let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert_eq!(
+        PublicKey::from_pem(nonsense).unwrap_err(),
+        Unusable::Certificate
+    );
+    for several in [
+        format!("{CERTIFICATE}\n{CERTIFICATE}"),
+        format!("{CERTIFICATE}\n{ITS_KEY}"),
+    ] {
+        assert_eq!(PublicKey::from_pem(&several).unwrap_err(), Unusable::NotPem);
+    }
+}
+
+#[test]
+fn set_may_have_its_keys_in_certificates_only() {
+    let der = block(CERTIFICATE, "CERTIFICATE").unwrap();
+    let x5c = [STANDARD.encode(der)];
+    let known = |entry: Value| {
+        let set = json!({ "keys": [entry] }).to_string();
+        let set = jwks::parse(set.as_bytes(), &PublicAlgorithm::ALL);
+        set.map(|set| format!("{:?}", set.keys[0])).ok()
+    };
+    let expected = r#"VerifyingKey { id: Some("k"), algorithms: ["ES256"], .. }"#;
+
+    for entry in [
+        json!({ "kty": "EC", "kid": "k", "x5c": x5c }),
+        json!({ "kty": "EC", "crv": "P-256", "kid": "k", "x5c": x5c }),
+    ] {
+        assert_eq!(known(entry).as_deref(), Some(expected));
+    }
+    for entry in [
+        json!({ "kty": "RSA", "x5c": x5c }),
+        json!({ "kty": "EC", "crv": "P-384", "x5c": x5c }),
+        json!({ "kty": "EC", "x5c": ["AAAA"] }),
+        json!({ "kty": "EC", "x5c": [] }),
+        json!({ "kty": "EC" }),
+    ] {
+        assert_eq!(known(entry.clone()), None, "{entry}");
+    }
+}

@@ -85,7 +85,7 @@ pub(in crate::http) const CODES: &[Code] = &[
     code(
         StatusCode::BAD_REQUEST,
         "password_too_long",
-        "a password of more than 1,024 bytes",
+        "a password of more than 256 characters",
     ),
     code(
         StatusCode::BAD_REQUEST,
@@ -158,11 +158,6 @@ pub(in crate::http) const CODES: &[Code] = &[
         StatusCode::CONFLICT,
         "email_taken",
         "another account has this e-mail address",
-    ),
-    code(
-        StatusCode::CONFLICT,
-        "idempotency_key_in_use",
-        "the first upload with this key is still running",
     ),
     code(
         StatusCode::PRECONDITION_FAILED,

@@ -43,6 +43,7 @@ impl From<Refusal> for ApiError {
                 let sentence = format!("Invalid data. Expected a dictionary, but got {found}.");
                 Self::field(code, "non_field_errors", sentence)
             }
+            R::NoData => Self::field(code, "non_field_errors", "No data provided"),
             R::Fields(fields) => Self::new(StatusCode::BAD_REQUEST, code, Value::Object(fields)),
             R::NoFile | R::NotAFile | R::TwoFiles | R::Crop(_) | R::FileTooLarge { .. } => {
                 form(refusal)
@@ -140,6 +141,7 @@ fn form(refusal: Refusal) -> ApiError {
         | R::Multipart(_)
         | R::Json(_)
         | R::NotAnObject(_)
+        | R::NoData
         | R::Fields(_)
         | R::IdempotencyKey
         | R::BodyTooLarge { .. }

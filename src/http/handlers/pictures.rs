@@ -18,12 +18,13 @@ use crate::http::respond::Reply;
 use crate::service;
 use crate::service::idempotence::Begun;
 use crate::service::metrics::Stage;
+use crate::service::throttle::Quota;
 
 /// `POST, PUT /api/users/me/profile/picture/`: replaces the caller's picture.
 ///
 /// # Errors
 ///
-/// 401, 412 `precondition_failed`, 429 `throttled`, 415 `unsupported_media_type`, 400 for an unusable image, 409 or 422
+/// 401, 412 `precondition_failed`, 429 `throttled`, 415 `unsupported_media_type`, 400 for an unusable image, 422
 /// for the `Idempotency-Key`, 503 `busy`, 507 `disk_full`: in that order; the first three before a byte of the body is
 /// read.
 pub(in crate::http) async fn replace(
@@ -37,14 +38,28 @@ pub(in crate::http) async fn replace(
     if key.is_none() {
         context.expected(&headers, &caller).await?;
     }
-    let taken = context.app.admit_upload(&caller, context.client)?;
-    context.met.note(taken.into_iter().flatten());
-    let outcome = read_and_replace(context, &headers, body, &caller, key).await;
+    // Nor does it take anything of a quota that the first may have used up.
+    let repeats = key
+        .as_ref()
+        .is_some_and(|key| context.app.has_begun(&caller, key));
+    let mut taken = None;
+    if !repeats {
+        taken = Some(admit(context, &caller)?);
+    }
+    let outcome = read_and_replace(context, &headers, body, &caller, key, &mut taken).await;
     // What we had no room for does not count.
-    if outcome.as_ref().is_err_and(ApiError::is_ours) {
+    if outcome.as_ref().is_err_and(ApiError::is_ours)
+        && let Some(taken) = taken
+    {
         context.app.forgive_upload(&caller, context.client, taken);
     }
     Ok(context.written(&outcome?))
+}
+
+fn admit(context: Context<'_>, caller: &UserId) -> Result<[Option<Quota>; 2], ApiError> {
+    let taken = context.app.admit_upload(caller, context.client)?;
+    context.met.note(taken.into_iter().flatten());
+    Ok(taken)
 }
 
 async fn read_and_replace(
@@ -53,6 +68,7 @@ async fn read_and_replace(
     body: Body,
     caller: &UserId,
     key: Option<String>,
+    taken: &mut Option<[Option<Quota>; 2]>,
 ) -> Result<Profile, ApiError> {
     let config = &context.app.config.http;
     let begin = Instant::now();
@@ -63,8 +79,22 @@ async fn read_and_replace(
         .app
         .metrics
         .received(form.image.len(), begin.elapsed());
-    let repeated = key.map(|key| context.app.begin_once(caller, key, &form.image, form.crop));
-    match repeated.transpose()?.flatten() {
+    let turn = match key {
+        Some(key) => {
+            let turn = context.app.begin_once(caller, key, &form.image, form.crop);
+            turn.await
+        }
+        None => Ok(None),
+    };
+    match (&turn, taken.take()) {
+        (Ok(Some(Begun::Before(_))), Some(unused)) => {
+            context.app.forgive_upload(caller, context.client, unused);
+        }
+        (Ok(Some(Begun::Before(_))), None) => {}
+        (_, Some(used)) => *taken = Some(used),
+        (_, None) => *taken = Some(admit(context, caller)?),
+    }
+    match turn? {
         None => {
             let expected = context.expected(headers, caller).await?;
             let replaced = context.app.replace_picture(
