@@ -91,6 +91,7 @@ impl Scaled {
             pixels: pixels(planes, frame)?,
             profile: header.profile.clone(),
             deep: false,
+            toned: false,
         })
     }
 

@@ -67,6 +67,7 @@ impl Turbo {
             pixels,
             profile: header.profile.clone(),
             deep: false,
+            toned: false,
         })
     }
 }
