@@ -29,8 +29,7 @@ pub(super) use turbo::Turbo;
 type Left = (u8, f64);
 
 /// What the scales of luma must leave. With less, their own rough filter is visible: in fine lines first, where photos lose
-/// nothing (43 dB and more at 1.25). Half and three eighths serve files so small that the next larger scale costs little;
-/// half the size, which full decodes leave to it, is what libvips decodes too.
+/// nothing (43 dB and more at 1.25). Half and three eighths serve files so small that the next larger scale costs little.
 const LEFT_OF_LUMA: [Left; 4] = [(1, 1.25), (2, 1.25), (3, 1.875), (4, 1.5)];
 
 /// What those of colour differences must leave.

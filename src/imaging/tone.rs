@@ -129,9 +129,10 @@ fn eight_bits(value: f32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use moxcms::ColorProfile;
     use moxcms::ToneReprCurve;
+
+    use super::*;
 
     fn linear() -> Profile {
         Profile::Measured {
@@ -194,11 +195,7 @@ mod tests {
         let left = left.parsed().unwrap();
         let p3 = ColorProfile::new_display_p3();
         assert!((left.red_colorant.x - p3.red_colorant.x).abs() < 1e-3);
-        assert_eq!(
-            Tone::new(Model::Rgb, true, Profile::Icc(left.encode().unwrap()))
-                .0
-                .converts(),
-            false
-        );
+        let (again, _) = Tone::new(Model::Rgb, true, Profile::Icc(left.encode().unwrap()));
+        assert!(!again.converts());
     }
 }
