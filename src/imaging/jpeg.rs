@@ -29,11 +29,12 @@ pub(super) use turbo::Turbo;
 type Left = (u8, f64);
 
 /// What the scales of luma must leave. With less, their own rough filter is visible: in fine lines first, where photos lose
-/// nothing (43 dB and more at 1.25). Half and three eighths serve files so small that the next larger scale costs little.
-const LEFT_OF_LUMA: [Left; 4] = [(1, 1.25), (2, 1.25), (3, 1.875), (4, 1.5)];
+/// nothing (43 dB and more at 1.25). Half serves files so small that all of it costs little; three eighths would be worse
+/// than half for hardly less.
+const LEFT_OF_LUMA: &[Left] = &[(1, 1.25), (2, 1.25), (4, 1.5)];
 
 /// What those of colour differences must leave.
-const LEFT_OF_DIFFERENCES: [Left; 4] = [(1, 1.25), (2, 1.25), (3, 1.25), (4, 1.25)];
+const LEFT_OF_DIFFERENCES: &[Left] = &[(1, 1.25), (2, 1.25), (3, 1.25), (4, 1.25)];
 
 /// Most scans of a file. Encoders write about ten; each costs a pass over the picture, however short its data.
 const SCANS_MAX: u32 = 100;
@@ -45,9 +46,9 @@ pub(super) struct Declined(&'static str);
 
 /// In how many eighths of its size a component is decoded (1, 2, 3, 4 or 8), given how many of its samples become one, and
 /// what each scale must leave.
-fn eighths(reduction: f64, scales: [Left; 4]) -> u8 {
+fn eighths(reduction: f64, scales: &[Left]) -> u8 {
     let found = scales
-        .into_iter()
+        .iter()
         .find(|(eighths, left)| reduction * f64::from(*eighths) / 8.0 >= *left);
-    found.map_or(8, |(eighths, _)| eighths)
+    found.map_or(8, |(eighths, _)| *eighths)
 }

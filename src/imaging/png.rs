@@ -192,7 +192,7 @@ impl<'a> Source<'a> {
 /// Source: PNG third edition, 4.3 "Color spaces", table 1.
 fn profile(info: &Info<'_>) -> Profile {
     let points = info.coding_independent_code_points;
-    if let Some(points) = points.filter(is_understood) {
+    if let Some(points) = points.filter(|points| is_understood(*points)) {
         let primaries = u16::from(points.color_primaries);
         return Profile::from_code_points(primaries, u16::from(points.transfer_function));
     }
@@ -210,7 +210,7 @@ fn profile(info: &Info<'_>) -> Profile {
 
 /// Whether code points say what samples mean. Others are to be passed over: unspecified (2) and reserved ones, and a matrix,
 /// which PNG does not have. Source: PNG third edition, 11.3.2.6; ITU-T H.273, tables 2 and 3.
-const fn is_understood(points: &CodingIndependentCodePoints) -> bool {
+const fn is_understood(points: CodingIndependentCodePoints) -> bool {
     matches!(points.color_primaries, 1 | 4..=12 | 22)
         && matches!(points.transfer_function, 1 | 4..=18)
         && points.matrix_coefficients == 0
