@@ -30,6 +30,7 @@ mod shrink;
 mod silhouette;
 #[cfg(test)]
 mod tests;
+mod tone;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

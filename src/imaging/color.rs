@@ -264,7 +264,7 @@ mod tests {
         let mut colors = Converter::new();
         for gamma in 0..20 {
             let profile = Profile::Measured {
-                gamma: 40_000 + gamma,
+                gamma: Some(40_000 + gamma),
                 chromaticities: [(31_270, 32_900); 4],
             };
             colors.convert(Model::Rgb, vec![1, 2, 3], &profile);

@@ -6,9 +6,16 @@ const ENTRY_BYTES: usize = 12;
 /// Tag of the orientation. Source: CIPA DC-008 (EXIF 2.32), table 4.
 const ORIENTATION: u16 = 0x0112;
 
-/// The orientation, as written, in a TIFF block (what follows `Exif\0\0` in a JPEG, and all of PNG's `eXIf`). `None` if
-/// the block is damaged, has none, or has one that is not a whole number.
-pub(super) fn orientation(tiff: &[u8]) -> Option<u32> {
+/// What stands before the TIFF block in a JPEG. In PNG's `eXIf` it must not, but some programs write it there too, or twice.
+const PREFIX: &[u8] = b"Exif\0\0";
+
+/// The orientation, as written, in a TIFF block. `None` if the block is damaged, has none, or has one that is not a whole
+/// number.
+pub(super) fn orientation(exif: &[u8]) -> Option<u32> {
+    let mut tiff = exif;
+    while let Some(rest) = tiff.strip_prefix(PREFIX) {
+        tiff = rest;
+    }
     let tiff = Tiff::new(tiff)?;
     let directory = usize::try_from(tiff.u32(4)?).ok()?;
     let count = usize::from(tiff.u16(directory)?);
@@ -34,8 +41,9 @@ struct Tiff<'a> {
 impl<'a> Tiff<'a> {
     fn new(bytes: &'a [u8]) -> Option<Self> {
         let little_endian = match bytes.get(..4)? {
-            b"II*\0" => true,
-            b"MM\0*" => false,
+            // Some programs mark the byte order rightly, and then write the 42 in the other one.
+            b"II*\0" | b"II\0*" => true,
+            b"MM\0*" | b"MM*\0" => false,
             _ => return None,
         };
         Some(Self {
@@ -66,14 +74,17 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// The first value of a directory entry, if it is of an unsigned whole type. SHORT is what the standard asks for;
-    /// some programs write BYTE or LONG.
+    /// The first value of a directory entry, if it is of a whole type. SHORT is what the standard asks for; some programs
+    /// write others. Signed ones need no care: the orientations are positive, and no negative number looks like one.
+    /// Source: TIFF 6.0, section 2, "Types".
     fn integer(&self) -> Option<u32> {
-        let (byte, short, long) = (1, 3, 4);
         match self.u16(2)? {
-            kind if kind == byte => self.bytes.get(8).copied().map(u32::from),
-            kind if kind == short => self.u16(8).map(u32::from),
-            kind if kind == long => self.u32(8),
+            // BYTE, SBYTE
+            1 | 6 => self.bytes.get(8).copied().map(u32::from),
+            // SHORT, SSHORT
+            3 | 8 => self.u16(8).map(u32::from),
+            // LONG, SLONG
+            4 | 9 => self.u32(8),
             _ => None,
         }
     }
@@ -82,6 +93,7 @@ impl<'a> Tiff<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::imaging::geometry::Orientation;
 
     /// A TIFF block with one directory entry.
     fn block(tag: u16, kind: u16, value: [u8; 4]) -> Vec<u8> {
@@ -98,9 +110,38 @@ mod tests {
         let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
 
         assert_eq!(orientation(little), Some(6));
+        assert_eq!(
+            orientation(b"II\0*\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"),
+            Some(6)
+        );
         assert_eq!(orientation(&block(0x0112, 3, [0, 8, 0, 0])), Some(8));
-        assert_eq!(orientation(&block(0x0112, 1, [3, 0, 0, 0])), Some(3));
-        assert_eq!(orientation(&block(0x0112, 4, [0, 0, 0, 5])), Some(5));
+    }
+
+    #[test]
+    fn orientation_of_every_whole_type_is_found() {
+        for (kind, value) in [
+            (1, [5, 0, 0, 0]),
+            (6, [5, 0, 0, 0]),
+            (3, [0, 5, 0, 0]),
+            (8, [0, 5, 0, 0]),
+            (4, [0, 0, 0, 5]),
+            (9, [0, 0, 0, 5]),
+        ] {
+            assert_eq!(orientation(&block(0x0112, kind, value)), Some(5), "{kind}");
+        }
+        let negative = orientation(&block(0x0112, 8, [0xFF, 0xFA, 0, 0]));
+        assert_eq!(
+            Orientation::from_exif(negative.unwrap()),
+            Orientation::UPRIGHT
+        );
+    }
+
+    #[test]
+    fn orientation_behind_the_prefix_of_a_jpeg_is_found() {
+        let tiff = block(0x0112, 3, [0, 6, 0, 0]);
+
+        assert_eq!(orientation(&[PREFIX, &tiff].concat()), Some(6));
+        assert_eq!(orientation(&[PREFIX, PREFIX, &tiff].concat()), Some(6));
     }
 
     #[test]

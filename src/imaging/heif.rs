@@ -178,6 +178,7 @@ impl<'a> Source<'a> {
             pixels,
             profile: self.profile(&first),
             deep: self.handle.luma_bits() > 8,
+            toned: false,
         })
     }
 

@@ -25,9 +25,16 @@ pub(super) use header::Header;
 pub(super) use scaled::Scaled;
 pub(super) use turbo::Turbo;
 
-/// What a decoder must leave for the fine resize. With less, its own rough filter is visible; measured on photos at 1.25:
-/// 43 dB and more.
-const REDUCTION_LEFT_MIN: f64 = 1.25;
+/// A scale in eighths, and what it must leave for the fine resize.
+type Left = (u8, f64);
+
+/// What the scales of luma must leave. With less, their own rough filter is visible: in fine lines first, where photos lose
+/// nothing (43 dB and more at 1.25). Half serves files so small that all of it costs little; three eighths would be worse
+/// than half for hardly less.
+const LEFT_OF_LUMA: &[Left] = &[(1, 1.25), (2, 1.25), (4, 1.5)];
+
+/// What those of colour differences must leave.
+const LEFT_OF_DIFFERENCES: &[Left] = &[(1, 1.25), (2, 1.25), (3, 1.25), (4, 1.25)];
 
 /// Most scans of a file. Encoders write about ten; each costs a pass over the picture, however short its data.
 const SCANS_MAX: u32 = 100;
@@ -37,10 +44,11 @@ const SCANS_MAX: u32 = 100;
 #[error("{0}")]
 pub(super) struct Declined(&'static str);
 
-/// In how many eighths of its size a component is decoded (1, 2, 3, 4 or 8), given how many of its samples become one.
-fn eighths(reduction: f64) -> u8 {
-    [1, 2, 3, 4]
-        .into_iter()
-        .find(|eighths| reduction * f64::from(*eighths) / 8.0 >= REDUCTION_LEFT_MIN)
-        .unwrap_or(8)
+/// In how many eighths of its size a component is decoded (1, 2, 3, 4 or 8), given how many of its samples become one, and
+/// what each scale must leave.
+fn eighths(reduction: f64, scales: &[Left]) -> u8 {
+    let found = scales
+        .iter()
+        .find(|(eighths, left)| reduction * f64::from(*eighths) / 8.0 >= *left);
+    found.map_or(8, |(eighths, _)| *eighths)
 }

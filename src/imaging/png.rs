@@ -1,10 +1,13 @@
-//! PNG: rows are averaged as they come, so that neither the file's full size nor its 16 bits are ever held.
+//! PNG: rows are brought to 8 bits and averaged as they come, so that neither the file's full size nor its 16 bits are ever
+//! held.
 
 mod chunks;
+mod raw_profile;
 
 use std::io::Cursor;
 
 use png::BitDepth;
+use png::CodingIndependentCodePoints;
 use png::ColorType;
 use png::Decoder;
 use png::DecodingError;
@@ -28,6 +31,7 @@ use crate::imaging::raster::Pixels;
 use crate::imaging::raster::Request;
 use crate::imaging::shrink;
 use crate::imaging::shrink::Shrink;
+use crate::imaging::tone::Tone;
 
 /// Most memory that rows and decompressed chunks (profiles: they may be bombs) may take, in bytes.
 const DECODER_BYTES_MAX: usize = 32 * 1_024 * 1_024;
@@ -115,7 +119,7 @@ impl<'a> Source<'a> {
             bytes: DECODER_BYTES_MAX,
         };
         let mut decoder = Decoder::new_with_limits(Cursor::new(file), limits);
-        decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+        decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_text_chunk(true);
         let reader = decoder.read_info().map_err(malformed)?;
         Ok(Self {
@@ -148,13 +152,13 @@ impl<'a> Source<'a> {
     pub(super) fn decode(mut self, request: &Request) -> Result<Decoded, Error> {
         let info = self.reader.info();
         let (interlaced, deep) = (info.interlaced, info.bit_depth == BitDepth::Sixteen);
-        let profile = profile(info);
         let model = match self.reader.output_color_type().0 {
             ColorType::Grayscale | ColorType::Indexed => Model::Gray,
             ColorType::GrayscaleAlpha => Model::GrayAlpha,
             ColorType::Rgb => Model::Rgb,
             ColorType::Rgba => Model::Rgba,
         };
+        let (tone, profile) = Tone::new(model, deep, profile(info));
         let size = self.size();
         let mut shrink = Shrink::new(
             shrink::Window::around(request.source, size),
@@ -162,12 +166,14 @@ impl<'a> Source<'a> {
             model.channels(),
             model.has_alpha(),
         );
+        let mut buffer = Vec::new();
         let passes = if interlaced { &ADAM7[..] } else { &SEQUENTIAL };
         for pass in passes {
             for y in pass.rows(size) {
                 let row = self.reader.next_row().map_err(malformed)?;
                 let row = row.ok_or_else(|| damaged("a row is missing"))?;
-                shrink.add(pass.x, y, pass.step_x, row.data());
+                let samples = tone.row(row.data(), &mut buffer);
+                shrink.add(pass.x, y, pass.step_x, samples);
             }
         }
         // Reaches the end of the samples, and with it their checksum.
@@ -176,15 +182,17 @@ impl<'a> Source<'a> {
             pixels: Pixels::Interleaved(model, shrink.finish((1, 1))),
             profile,
             deep,
+            toned: tone.converts(),
         })
     }
 }
 
-/// The first of these decides: `cICP`, `iCCP`, `sRGB`, `gAMA` and `cHRM` together. `gAMA` alone says nothing of colours, and
-/// no viewer follows it.
+/// The first of these decides: `cICP`, `iCCP`, `sRGB`, `gAMA` and `cHRM` together. `gAMA` alone says nothing of colours:
+/// browsers follow it, but libvips and Pillow do not, and files have it that were never meant so.
 /// Source: PNG third edition, 4.3 "Color spaces", table 1.
 fn profile(info: &Info<'_>) -> Profile {
-    if let Some(points) = info.coding_independent_code_points {
+    let points = info.coding_independent_code_points;
+    if let Some(points) = points.filter(|points| is_understood(*points)) {
         let primaries = u16::from(points.color_primaries);
         return Profile::from_code_points(primaries, u16::from(points.transfer_function));
     }
@@ -198,6 +206,14 @@ fn profile(info: &Info<'_>) -> Profile {
         (None, Some(gamma), Some(chromaticities)) => measured(gamma, chromaticities),
         _ => Profile::Srgb,
     }
+}
+
+/// Whether code points say what samples mean. Others are to be passed over: unspecified (2) and reserved ones, and a matrix,
+/// which PNG does not have. Source: PNG third edition, 11.3.2.6; ITU-T H.273, tables 2 and 3.
+const fn is_understood(points: CodingIndependentCodePoints) -> bool {
+    matches!(points.color_primaries, 1 | 4..=12 | 22)
+        && matches!(points.transfer_function, 1 | 4..=18)
+        && points.matrix_coefficients == 0
 }
 
 /// Values that say sRGB in other words are sRGB.
@@ -216,7 +232,7 @@ fn measured(gamma: ScaledFloat, chromaticities: SourceChromaticities) -> Profile
         return Profile::Srgb;
     }
     Profile::Measured {
-        gamma,
+        gamma: Some(gamma),
         chromaticities,
     }
 }

@@ -5,6 +5,7 @@ use moxcms::CicpColorPrimaries;
 use moxcms::CicpProfile;
 use moxcms::ColorPrimaries;
 use moxcms::ColorProfile;
+use moxcms::DataColorSpace;
 use moxcms::MatrixCoefficients;
 use moxcms::ParsingOptions;
 use moxcms::ToneReprCurve;
@@ -22,6 +23,9 @@ const KNEE: f32 = 0.7;
 /// Diffuse white of HDR, in cd/m². Source: ITU-R BT.2408, 2.1 "HDR Reference White".
 const DIFFUSE_WHITE: f32 = 203.0;
 
+/// A function from samples to light, both from 0 to 1.
+pub(super) type Light = Box<dyn Fn(f32) -> f32>;
+
 /// Where the samples' meaning is written down.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Profile {
@@ -38,8 +42,8 @@ pub(super) enum Profile {
     },
     /// Measured values. Source: PNG third edition, 11.3.2.1 and 11.3.2.2.
     Measured {
-        /// Exponent that leads from light to samples, times 100,000: 45455 for the usual 1/2.2.
-        gamma: u32,
+        /// Exponent that leads from light to samples, times 100,000: 45455 for the usual 1/2.2. `None`: the function of sRGB.
+        gamma: Option<u32>,
         /// CIE x and y of white, red, green and blue, times 100,000.
         chromaticities: [(u32, u32); 4],
     },
@@ -126,13 +130,18 @@ impl Profile {
     /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB.
     pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Self {
         let transfer = Transfer::from_code_point(transfer);
-        match u8::try_from(primaries) {
-            Ok(1 | 2 | 5 | 6) if transfer == Transfer::Srgb => Self::Srgb,
-            Ok(primaries) => Self::CodePoints {
+        u8::try_from(primaries).map_or(Self::Srgb, |primaries| {
+            Self::of_primaries(primaries, transfer)
+        })
+    }
+
+    const fn of_primaries(primaries: u8, transfer: Transfer) -> Self {
+        match (primaries, transfer) {
+            (1 | 2 | 5 | 6, Transfer::Srgb) => Self::Srgb,
+            _ => Self::CodePoints {
                 primaries,
                 transfer,
             },
-            Err(_) => Self::Srgb,
         }
     }
 
@@ -170,16 +179,89 @@ impl Profile {
                 gamma,
                 chromaticities,
             } => {
-                let exponent = 1.0 / fraction(*gamma);
                 let mut profile = ColorProfile::new_srgb();
                 let [white, red, green, blue] = chromaticities.map(chromaticity);
                 let primaries = ColorPrimaries { red, green, blue };
                 profile.update_rgb_colorimetry(white.to_xyyb(), primaries);
+                let Some(gamma) = gamma else {
+                    return Some(profile);
+                };
+                let exponent = exponent(*gamma)?;
                 let curve = ToneReprCurve::Parametric(vec![exponent]);
-                exponent.is_finite().then(|| with_curve(profile, curve))
+                Some(with_curve(profile, curve))
             }
         }
     }
+
+    /// The functions from samples (0 to 1) to light, one or one a channel, and the profile that is left once samples have
+    /// been changed to those of sRGB by them. `None` if that is what they are, or if it cannot be done a channel at a time.
+    pub(super) fn parted(&self) -> Option<(Vec<Light>, Self)> {
+        match self {
+            Self::Srgb | Self::Measured { gamma: None, .. } => None,
+            Self::Icc(_) => parted_icc(self.parsed()?),
+            Self::CodePoints {
+                primaries,
+                transfer,
+            } => {
+                let transfer = *transfer;
+                let light: Light = Box::new(move |sample| transfer.light(sample));
+                let left = Self::of_primaries(*primaries, Transfer::Srgb);
+                Some((vec![light], left))
+            }
+            Self::Measured {
+                gamma: Some(gamma),
+                chromaticities,
+            } => {
+                let exponent = exponent(*gamma)?;
+                let light: Light = Box::new(move |sample| sample.powf(exponent));
+                let left = Self::Measured {
+                    gamma: None,
+                    chromaticities: *chromaticities,
+                };
+                Some((vec![light], left))
+            }
+        }
+    }
+}
+
+/// The same for an ICC profile that has nothing but a curve for each channel and a matrix.
+fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
+    let has_tables = profile.lut_a_to_b_perceptual.is_some()
+        || profile.lut_a_to_b_colorimetric.is_some()
+        || profile.lut_a_to_b_saturation.is_some();
+    if has_tables || profile.cicp.is_some() {
+        return None;
+    }
+    let srgb = ColorProfile::new_srgb().red_trc;
+    let curves = match profile.color_space {
+        DataColorSpace::Gray => vec![std::mem::replace(&mut profile.gray_trc, srgb)?],
+        DataColorSpace::Rgb => {
+            let red = std::mem::replace(&mut profile.red_trc, srgb.clone())?;
+            let green = std::mem::replace(&mut profile.green_trc, srgb.clone())?;
+            let blue = std::mem::replace(&mut profile.blue_trc, srgb)?;
+            if red == green && green == blue {
+                vec![red]
+            } else {
+                vec![red, green, blue]
+            }
+        }
+        _ => return None,
+    };
+    let lights: Option<Vec<Light>> = curves
+        .iter()
+        .map(|curve| {
+            let curve = curve.make_linear_evaluator().ok()?;
+            let light: Light = Box::new(move |sample| curve.evaluate_value(sample));
+            Some(light)
+        })
+        .collect();
+    Some((lights?, Profile::Icc(profile.encode().ok()?)))
+}
+
+/// Exponent from samples to light, from one that leads from light to samples, times 100,000.
+fn exponent(gamma: u32) -> Option<f32> {
+    let exponent = 1.0 / fraction(gamma);
+    exponent.is_finite().then_some(exponent)
 }
 
 /// The profile with another tone curve for all three channels.
@@ -237,7 +319,7 @@ mod tests {
     fn profile_that_is_damaged_or_impossible_is_none() {
         assert!(Profile::Icc(b"not a profile".to_vec()).parsed().is_none());
         let flat = Profile::Measured {
-            gamma: 0,
+            gamma: Some(0),
             chromaticities: [(1, 1); 4],
         };
         assert!(flat.parsed().is_none());

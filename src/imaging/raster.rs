@@ -137,6 +137,8 @@ pub(super) struct Decoded {
     pub profile: Profile,
     /// Whether the file has more than 8 bits a channel.
     pub deep: bool,
+    /// Whether the decoder has changed the samples' tones to those of sRGB; the profile is what is left to be done.
+    pub toned: bool,
 }
 
 /// What the renderer asks a decoder for.

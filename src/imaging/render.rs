@@ -322,6 +322,7 @@ impl Tools {
         let profile = decoded.profile;
         drop(decoded.pixels);
         let (samples, converted) = self.converter.convert(model, samples, &profile);
+        let converted = converted || decoded.toned;
         if !model.has_alpha() {
             return Ok((samples, converted, false));
         }

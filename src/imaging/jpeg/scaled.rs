@@ -8,6 +8,8 @@ use std::rc::Rc;
 use crate::imaging::bytes::Bytes;
 use crate::imaging::jpeg::Declined;
 use crate::imaging::jpeg::Header;
+use crate::imaging::jpeg::LEFT_OF_DIFFERENCES;
+use crate::imaging::jpeg::LEFT_OF_LUMA;
 use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::baseline;
 use crate::imaging::jpeg::baseline::Channel;
@@ -91,6 +93,7 @@ impl Scaled {
             pixels: pixels(planes, frame)?,
             profile: header.profile.clone(),
             deep: false,
+            toned: false,
         })
     }
 
@@ -177,14 +180,18 @@ fn is_luma_first(header: &Header, frame: &Frame) -> bool {
 fn scale(component: &Component, frame: &Frame, request: &Request) -> Scale {
     let (luma_across, luma_down) = frame.mcu_blocks();
     let is_luma = frame.components.first() == Some(component);
-    let needed = if is_luma { 1.0 } else { 0.5 };
+    let (needed, scales) = if is_luma {
+        (1.0, LEFT_OF_LUMA)
+    } else {
+        (0.5, LEFT_OF_DIFFERENCES)
+    };
     let reduction = |length: f64, target: u32, luma: u32, own: u32| {
         length * f64::from(own) / f64::from(luma) / (f64::from(target) * needed)
     };
     let Request { source, target } = request;
     let across = reduction(source.width, target.width, luma_across, component.across);
     let down = reduction(source.height, target.height, luma_down, component.down);
-    Scale::from_eighths(eighths(across.min(down)))
+    Scale::from_eighths(eighths(across.min(down), scales))
 }
 
 /// The units of a sequential scan, and its components with their tables. Takes their planes: each is filled once.

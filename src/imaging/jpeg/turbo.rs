@@ -14,6 +14,7 @@ use crate::imaging::Damage;
 use crate::imaging::Error;
 use crate::imaging::geometry::Size;
 use crate::imaging::jpeg::Header;
+use crate::imaging::jpeg::LEFT_OF_LUMA;
 use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::eighths;
 use crate::imaging::jpeg::segments;
@@ -60,13 +61,14 @@ impl Turbo {
         // libjpeg never sees the metadata, nor complains about it.
         let file = segments::without_metadata(file);
         let file = file.ok_or_else(|| malformed(Damage("no scan").into()))?;
-        let pixels =
-            decode(&mut handle, &file, header, eighths(request.reduction())).map_err(malformed)?;
+        let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
+        let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
             profile: header.profile.clone(),
             deep: false,
+            toned: false,
         })
     }
 }

@@ -2,19 +2,10 @@
 
 use crate::imaging::bytes::Bytes;
 use crate::imaging::exif;
+use crate::imaging::png::raw_profile;
 
 /// Length of the signature, in bytes.
 const SIGNATURE_BYTES: usize = 8;
-
-/// Begin of a text chunk in which `ImageMagick` and `ExifTool` keep EXIF for readers older than `eXIf`: the hexadecimal
-/// digits of a JPEG's APP1 segment.
-const RAW_EXIF: &[u8] = b"Raw profile type exif\0";
-
-/// The same under the name of the segment.
-const RAW_APP1: &[u8] = b"Raw profile type APP1\0";
-
-/// Longest such text that is read, in bytes: an APP1 segment of 64 KiB as digits and line breaks.
-const RAW_BYTES_MAX: usize = 160 * 1_024;
 
 /// What the chunks say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -38,7 +29,7 @@ impl Chunks {
                     break;
                 }
                 b"eXIf" => found.orientation = found.orientation.or(exif::orientation(data)),
-                b"tEXt" => raw = raw.or(raw_orientation(data)),
+                b"tEXt" | b"zTXt" | b"iTXt" => raw = raw.or(raw_profile::orientation(kind, data)),
                 _ => {}
             }
             found.has_metadata |= is_metadata(kind);
@@ -72,26 +63,6 @@ const fn is_metadata(kind: [u8; 4]) -> bool {
             | b"hIST"
             | b"pHYs"
     )
-}
-
-/// The text: a line break, a name, the length in decimal, then hexadecimal digits in lines.
-fn raw_orientation(text: &[u8]) -> Option<u32> {
-    let digits = text
-        .strip_prefix(RAW_EXIF)
-        .or_else(|| text.strip_prefix(RAW_APP1))
-        .filter(|digits| digits.len() <= RAW_BYTES_MAX)?;
-    let digits = digits.strip_prefix(b"\n")?;
-    let mut lines = digits.split(|byte| *byte == b'\n').skip(2);
-    let digits: Vec<u8> = lines.by_ref().flatten().copied().collect();
-    let bytes: Option<Vec<u8>> = digits.as_chunks().0.iter().copied().map(byte).collect();
-    let bytes = bytes?;
-    exif::orientation(bytes.strip_prefix(b"Exif\0\0").unwrap_or(&bytes))
-}
-
-fn byte([high, low]: [u8; 2]) -> Option<u8> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let value = digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?;
-    u8::try_from(value).ok()
 }
 
 #[cfg(test)]
@@ -132,13 +103,25 @@ mod tests {
     }
 
     #[test]
+    fn exif_with_the_prefix_of_a_jpeg_is_found() {
+        let data = [b"Exif\0\0", TIFF].concat();
+
+        assert_eq!(
+            Chunks::scan(&file(&[(b"eXIf", &data)])).orientation,
+            Some(6)
+        );
+    }
+
+    #[test]
     fn exif_as_text_is_found_unless_there_is_a_chunk() {
         let text = "Raw profile type exif\0\nexif\n      28\n4578696600004d4d002a0000\n\
-            0008000101120003000000010006\n0000\n";
+            0008000101120003000000010003\n0000\n";
+        let text: (&[u8; 4], &[u8]) = (b"tEXt", text.as_bytes());
 
-        let chunks = Chunks::scan(&file(&[(b"tEXt", text.as_bytes())]));
+        let alone = Chunks::scan(&file(&[text]));
+        let both = Chunks::scan(&file(&[text, (b"eXIf", TIFF)]));
 
-        assert_eq!(chunks.orientation, Some(6));
+        assert_eq!((alone.orientation, both.orientation), (Some(3), Some(6)));
     }
 
     #[test]

@@ -25,6 +25,9 @@ const SIDE: usize = 96;
 /// Least signal-to-noise ratio of luma, in decibels: no difference that can be seen.
 const PSNR_MIN: f64 = 43.0;
 
+/// The same for fine lines, the hardest of pictures.
+const LINES_PSNR_MIN: f64 = 34.0;
+
 /// Reductions at which every scale of the JPEG decoder and of the averaging is used, just above and well above its limit.
 const REDUCTIONS: [f64; 11] = [1.0, 1.3, 2.1, 2.6, 3.2, 3.4, 4.9, 5.2, 7.8, 10.1, 15.0];
 
@@ -168,4 +171,33 @@ fn png_at_every_average_is_near_the_best_resize() {
 
         assert!(psnr >= 50.0, "{reduction}: {psnr:.1} dB");
     }
+}
+
+/// Dark lines of two and three pixels on white, as in drawings and writing.
+fn fine_lines(width: usize, height: usize) -> Vec<u8> {
+    let pixel = |x: usize, y: usize| {
+        let is_line = x % 53 < 3 || y % 37 < 2 || (x + 3 * y) % 91 < 4;
+        [if is_line { 30 } else { 245 }; 3]
+    };
+    let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    rows.flat_map(|(x, y)| pixel(x, y)).collect()
+}
+
+#[test]
+fn fine_lines_are_not_softened_by_the_scale() {
+    let mut found = Vec::new();
+    for reduction in [2.5, 2.7, 3.7, 4.2] {
+        let (width, height) = size(reduction);
+        let rgb = fine_lines(width, height);
+        let upload = jpeg(width, height, &rgb, Subsamp::None);
+        let shown = turbojpeg::decompress(&upload, PixelFormat::RGB).unwrap();
+
+        let psnr = psnr(&upload, width, height, &shown.pixels);
+
+        found.push((psnr.floor(), reduction));
+    }
+    assert!(
+        found.iter().all(|(psnr, _)| *psnr >= LINES_PSNR_MIN),
+        "{found:?}"
+    );
 }

@@ -5,6 +5,9 @@
     reason = "a test that miscounts fails"
 )]
 
+use std::time::Duration;
+use std::time::Instant;
+
 use proptest::prelude::ProptestConfig;
 use proptest::prelude::any;
 use proptest::prop_assert;
@@ -57,8 +60,12 @@ proptest! {
 
 /// Changes, removes and repeats bytes of small files, and decodes them at every scale.
 ///
-/// `JPEG_MUTATIONS=100000 cargo test --release --lib mutated` runs so many a file.
+/// `JPEG_MUTATIONS=100000 cargo test --release --lib mutated -- --nocapture` runs so many a file.
 #[test]
+#[expect(
+    clippy::print_stdout,
+    reason = "how much was tried, for those who run more by hand"
+)]
 fn mutated_files_do_not_panic() {
     let count = std::env::var("JPEG_MUTATIONS").ok();
     let count = count.map_or(MUTATIONS, |count| count.parse().unwrap());
@@ -70,8 +77,10 @@ fn mutated_files_do_not_panic() {
     let recipes = [false, true].map(|progressive| subsamps.map(|one| small(progressive, one)));
     let mut random = Random(1);
     let mut decoder = Scaled::default();
+    let (mut tried, mut shown, mut slowest) = (0_u64, 0_u64, Duration::ZERO);
     for file in recipes.iter().flatten().map(Recipe::file) {
         for _ in 0..count {
+            tried += 1;
             let mutated = mutated(&file, &mut random);
             let Ok(header) = Header::read(&mutated) else {
                 continue;
@@ -81,9 +90,12 @@ fn mutated_files_do_not_panic() {
             }
             let side = [1, 10, 20, 60][random.below(4)];
             let request = request(Region::whole(header.size), side);
-            let _ = decoder.decode(&mutated, &header, &request);
+            let begun = Instant::now();
+            shown += u64::from(decoder.decode(&mutated, &header, &request).is_ok());
+            slowest = slowest.max(begun.elapsed());
         }
     }
+    println!("{tried} mutations, {shown} decoded, the slowest in {slowest:?}");
 }
 
 /// Numbers that look random and are the same every time. Source: Marsaglia, "Xorshift RNGs", 2003.

@@ -1,0 +1,201 @@
+//! Brings samples that eight bits cannot hold well to those of sRGB, which they can, as they come out of a file.
+//!
+//! Eight bits are enough for samples whose steps look about alike, as with sRGB and all usual gammas. Samples in proportion
+//! to light, or made for displays ten times brighter, have their shadows in a few steps: averaged and resized with eight
+//! bits, these show as bands. Done for each channel by itself; the primaries are left to the conversion of the small
+//! picture.
+
+use std::rc::Rc;
+
+use crate::imaging::profile::Light;
+use crate::imaging::profile::Profile;
+use crate::imaging::raster::Model;
+
+/// Steps of sRGB, in 255ths, that one step of eight bits may make before it is seen as one.
+const STEP_MAX: f32 = 2.0;
+
+/// What becomes of the samples of one channel, by 8 or 16 bits of them.
+type Shades = Rc<[u8]>;
+
+/// Makes 8-bit samples of 8 or 16 bits a channel.
+#[derive(Debug)]
+pub(super) struct Tone {
+    is_deep: bool,
+    channels: usize,
+    has_alpha: bool,
+    /// One for all channels, or one each. None: the samples as they are, rounded.
+    shades: Vec<Shades>,
+}
+
+impl Tone {
+    /// What to do with samples of this profile, and the profile that they have afterwards.
+    pub(super) fn new(model: Model, is_deep: bool, profile: Profile) -> (Self, Profile) {
+        let parted = profile
+            .parted()
+            .filter(|(lights, _)| lights.iter().any(is_coarse));
+        let (lights, profile) = parted.unwrap_or((Vec::new(), profile));
+        let tone = Self {
+            is_deep,
+            channels: usize::from(model.channels()),
+            has_alpha: model.has_alpha(),
+            shades: lights.iter().map(|light| shades(light, is_deep)).collect(),
+        };
+        (tone, profile)
+    }
+
+    /// Whether samples change, and are not only rounded.
+    pub(super) fn converts(&self) -> bool {
+        !self.shades.is_empty()
+    }
+
+    /// The samples of a row with 8 bits each; `buffer` holds them unless they are that already.
+    pub(super) fn row<'a>(&self, row: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+        if !self.is_deep && !self.converts() {
+            return row;
+        }
+        buffer.clear();
+        if self.is_deep {
+            let samples = row.as_chunks().0.iter().copied().map(u16::from_be_bytes);
+            self.extend(buffer, samples, rounded);
+        } else {
+            self.extend(buffer, row.iter().copied(), |sample| sample);
+        }
+        buffer
+    }
+
+    fn extend<T: Copy + Into<usize>>(
+        &self,
+        to: &mut Vec<u8>,
+        samples: impl Iterator<Item = T>,
+        plain: impl Fn(T) -> u8,
+    ) {
+        let Some(last) = self.shades.last() else {
+            to.extend(samples.map(plain));
+            return;
+        };
+        let colors = self.channels.saturating_sub(usize::from(self.has_alpha));
+        let channels = (0..self.channels).cycle();
+        to.extend(samples.zip(channels).map(|(sample, channel)| {
+            let shades = self.shades.get(channel).unwrap_or(last);
+            let shade = shades.get(sample.into()).copied();
+            shade
+                .filter(|_| channel < colors)
+                .unwrap_or_else(|| plain(sample))
+        }));
+    }
+}
+
+/// Whether eight bits would show.
+fn is_coarse(light: &Light) -> bool {
+    let shade = |step: u8| 255.0 * encoded(light(f32::from(step) / 255.0));
+    (1..=u8::MAX).any(|step| shade(step) - shade(step.saturating_sub(1)) > STEP_MAX)
+}
+
+fn shades(light: &Light, is_deep: bool) -> Shades {
+    let shade = |sample| eight_bits(encoded(light(sample)));
+    if is_deep {
+        let samples = (0..=u16::MAX).map(|sample| f32::from(sample) / f32::from(u16::MAX));
+        samples.map(shade).collect()
+    } else {
+        let samples = (0..=u8::MAX).map(|sample| f32::from(sample) / f32::from(u8::MAX));
+        samples.map(shade).collect()
+    }
+}
+
+/// The sample of sRGB for light. Source: IEC 61966-2-1.
+fn encoded(light: f32) -> f32 {
+    if light <= 0.003_130_8 {
+        light * 12.92
+    } else {
+        1.055 * light.powf(1.0 / 2.4) - 0.055
+    }
+}
+
+/// The nearest of 255ths to one of 65,535ths.
+fn rounded(sample: u16) -> u8 {
+    let rounded = u32::from(sample).saturating_add(128) / 257;
+    u8::try_from(rounded).unwrap_or(u8::MAX)
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "there is no other conversion from a float; `as` saturates, as documented"
+)]
+fn eight_bits(value: f32) -> u8 {
+    (value * f32::from(u8::MAX)).round() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use moxcms::ColorProfile;
+    use moxcms::ToneReprCurve;
+
+    use super::*;
+
+    fn linear() -> Profile {
+        Profile::Measured {
+            gamma: Some(100_000),
+            chromaticities: [(31_270, 32_900); 4],
+        }
+    }
+
+    fn bytes(samples: &[u16]) -> Vec<u8> {
+        samples.iter().flat_map(|one| one.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_to_the_nearest() {
+        let (tone, profile) = Tone::new(Model::Gray, true, Profile::Srgb);
+        let mut buffer = Vec::new();
+
+        let row = bytes(&[0, 128, 129, 257, 65_406, 65_407, 65_535]);
+
+        assert_eq!(tone.row(&row, &mut buffer), [0, 0, 1, 1, 254, 255, 255]);
+        assert_eq!(profile, Profile::Srgb);
+    }
+
+    #[test]
+    fn light_keeps_its_shadows_apart_and_alpha_as_it_is() {
+        let (tone, left) = Tone::new(Model::GrayAlpha, true, linear());
+        let mut buffer = Vec::new();
+
+        // Light of 1/2000, 1/1000 and 1/4; 0.25 is 137 in sRGB.
+        let row = bytes(&[33, 65_535, 66, 32_896, 16_384, 0]);
+
+        assert_eq!(tone.row(&row, &mut buffer), [2, 255, 3, 128, 137, 0]);
+        assert!(tone.converts());
+        assert!(matches!(left, Profile::Measured { gamma: None, .. }));
+    }
+
+    #[test]
+    fn usual_gamma_is_left_to_the_conversion() {
+        let profile = Profile::Icc(ColorProfile::new_adobe_rgb().encode().unwrap());
+
+        let (tone, left) = Tone::new(Model::Rgb, false, profile.clone());
+
+        assert!(!tone.converts());
+        assert_eq!(left, profile);
+        assert_eq!(tone.row(&[1, 2, 3], &mut Vec::new()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn profile_of_light_keeps_its_primaries() {
+        let mut profile = ColorProfile::new_display_p3();
+        profile.cicp = None;
+        let curve = Some(ToneReprCurve::Parametric(vec![1.0]));
+        (profile.red_trc, profile.green_trc) = (curve.clone(), curve.clone());
+        profile.blue_trc = curve;
+
+        let linear = Profile::Icc(profile.encode().unwrap());
+        let (tone, left) = Tone::new(Model::Rgb, false, linear);
+
+        assert_eq!(tone.row(&[0, 64, 255], &mut Vec::new()), [0, 137, 255]);
+        let left = left.parsed().unwrap();
+        let p3 = ColorProfile::new_display_p3();
+        assert!((left.red_colorant.x - p3.red_colorant.x).abs() < 1e-3);
+        let (again, _) = Tone::new(Model::Rgb, true, Profile::Icc(left.encode().unwrap()));
+        assert!(!again.converts());
+    }
+}
