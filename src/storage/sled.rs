@@ -53,6 +53,7 @@ use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
+use crate::storage::activity::Activity;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
@@ -326,6 +327,10 @@ impl Store for SledStore {
         })
     }
 
+    fn activity(&self) -> Option<&Activity> {
+        Some(&self.shared.activity)
+    }
+
     async fn examine(
         &self,
         from: Option<&Place>,
@@ -349,7 +354,11 @@ impl Store for SledStore {
             problem: finding.problem,
             now,
         };
-        Ok(self.write(change).await?.wrote)
+        let wrote = self.write(change).await?.wrote;
+        if wrote {
+            self.shared.activity.mended(finding.problem);
+        }
+        Ok(wrote)
     }
 
     async fn ready(&self) -> Result<(), Error> {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,6 +91,8 @@ pub(super) struct Worker {
     pub(super) ready: Ready,
     /// Jobs that it has been given.
     pub(super) jobs: usize,
+    /// Held for as long as it lives.
+    _alive: Arc<()>,
 }
 
 impl Worker {
@@ -98,7 +101,12 @@ impl Worker {
     /// # Errors
     ///
     /// The process cannot be started, or ends before it is ready.
-    pub(super) async fn start(binary: &Path, setup: &Setup, within: Duration) -> io::Result<Self> {
+    pub(super) async fn start(
+        binary: &Path,
+        setup: &Setup,
+        within: Duration,
+        alive: Arc<()>,
+    ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
@@ -126,6 +134,7 @@ impl Worker {
             socket,
             ready,
             jobs: 0,
+            _alive: alive,
         })
     }
 
