@@ -1,5 +1,6 @@
 //! `[metrics]`: what Prometheus reads, on a listener of its own.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -330,4 +331,30 @@ fn dashboard_asks_for_what_there_is() {
         }
     }
     assert!(asked > 10, "{asked}");
+}
+
+#[test]
+fn readme_lists_every_metric_and_no_other() {
+    let server = server();
+    let (user, _) = server.user_with_picture();
+    server.upload(&user, b"not a picture").expect(400);
+    let text = scrape(&server);
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let there: BTreeSet<&str> = kinds
+        .filter_map(|line| line.split(' ').next()?.strip_prefix("pockitd_"))
+        .collect();
+
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(file).unwrap();
+    let (_, table) = readme.split_once("| `pockitd_…` | what |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let told: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+        .filter(|name| !name.starts_with('{'))
+        .collect();
+
+    assert_eq!(told, there);
 }
