@@ -89,10 +89,10 @@ pub(super) struct Arguments {
     /// Uploads a second, due at fixed times whatever the server does; latency counts from when they were due
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
-    /// Length of the run; 10s if there is no --uploads
+    /// Length of the run, such as 30s or 2m; 10s if there is no --uploads
     #[arg(long, value_name = "TIME", value_parser = limits::positive_duration, conflicts_with = "uploads")]
     duration: Option<Duration>,
-    /// Length of the run, in uploads
+    /// Length of the run, in uploads, in place of --duration
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     uploads: Option<u64>,
     /// Load before the run, which does not count
