@@ -120,7 +120,11 @@ impl Worker {
             // A Ctrl-C in the server's terminal is for the server.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| {
+                let sentence = format!("cannot run {}: {error}", binary.display());
+                io::Error::new(error.kind(), sentence)
+            })?;
         let mut socket = UnixStream::from_std(ours)?;
         let greeting = async {
             protocol::send(&mut socket, setup).await?;
