@@ -360,25 +360,9 @@ fn interrupted(answers: bool) -> (Value, String, Option<i32>) {
             accepted(line)
         }
     });
-    let load = [
-        "bench-upload",
-        "--url",
-        fake.url(),
-        "--token",
-        "x",
-        "--synthetic",
-        "1mp",
-        "--warm-up",
-        "0s",
-        "--duration",
-        "600s",
-        "--timeout",
-        "600s",
-        "--concurrency",
-        "1",
-        "--json",
-        "figures",
-    ];
+    let load = "bench-upload --token x --synthetic 1mp --warm-up 0s --duration 600s --timeout 600s --concurrency 1";
+    let load: Vec<&str> = load.split(' ').collect();
+    let load = [&load[..], &["--json", "figures", "--url", fake.url()]].concat();
     let mut process = Process::start(&mut home.command(&load), b"");
     let begun = Instant::now();
     let wait = |holds: &dyn Fn() -> bool| {
