@@ -307,9 +307,11 @@ fn picture_that_is_cut_off_is_found_although_it_decodes() {
 #[test]
 fn same_wrong_answer_of_many_is_told_once() {
     let home = Setup::bare().home();
-    let fake = Fake::start(|line| match line.contains("/picture ") {
-        true => Some((404, Vec::new())),
-        false => accepted(line),
+    let fake = Fake::start(|line| {
+        if line.contains("/picture ") {
+            return Some((404, Vec::new()));
+        }
+        accepted(line)
     });
     let users = "a\nb\nc\n";
     std::fs::write(home.path().join("tokens"), users).unwrap();
