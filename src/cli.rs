@@ -53,6 +53,7 @@ struct Cli {
 
 /// What every subcommand takes.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// Configuration file; without it pockit.toml in this directory, else /etc/pockitd/pockit.toml, if there is one
     #[arg(long, global = true, value_name = "FILE")]
@@ -70,7 +71,7 @@ struct Common {
     #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
     log: String,
     /// How to write the log
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Whoever holds one of these values need not check it again: parsing happens once, at the edge.
 
+pub mod histogram;
 pub mod network;
 pub mod picture;
 pub mod user;

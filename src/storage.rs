@@ -3,6 +3,7 @@
 //! [`Store`] is the contract; `storage/sled.rs` keeps it on one machine's disk. Nothing here knows of HTTP, tokens
 //! or how pictures are made.
 
+pub mod activity;
 pub mod archive;
 pub mod audit;
 mod data_dir;
@@ -29,6 +30,7 @@ use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
+use crate::storage::activity::Activity;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
@@ -379,6 +381,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// [`Error::Io`].
     async fn counts(&self) -> Result<Counts, Error>;
+
+    /// What it has done since it was opened; none if it does not count that.
+    fn activity(&self) -> Option<&Activity> {
+        None
+    }
 
     /// One step of an audit: looks at some of what there is, from `from` on (none: from the beginning), compares all
     /// checksums and references, and says where to go on. Reads and writes go on meanwhile; what is found was so at

@@ -40,7 +40,7 @@ use crate::workers::tally::{DEATHS_IN_A_ROW, Dying, Tally};
 
 pub use process::{Death, SUBCOMMAND};
 pub use protocol::Forbidden;
-pub use tally::Deaths;
+pub use tally::{Deaths, Retirement};
 
 /// Longest time from start to ready: milliseconds when all is well, more on a machine that is very busy.
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -88,6 +88,8 @@ pub struct Load {
     pub queued: usize,
     /// Workers that wait for a picture.
     pub ready: usize,
+    /// Workers that wait or are at work.
+    pub alive: usize,
 }
 
 /// The workers. Cheap to clone.
@@ -267,6 +269,12 @@ impl Pool {
         self.shared.tally.deaths()
     }
 
+    /// How many workers were ended since the start although nothing was wrong with them, by cause.
+    #[must_use]
+    pub fn retirements(&self) -> [(Retirement, u64); Retirement::ALL.len()] {
+        self.shared.tally.retirements()
+    }
+
     /// The picture of users who have none.
     ///
     /// # Errors
@@ -351,10 +359,7 @@ impl Pool {
         upload: &[u8],
     ) -> Result<Outcome, Error> {
         let shared = &self.shared;
-        for _ in 0..shared.stock.bury() {
-            shared.tally.count(&Death::Outside);
-            tracing::warn!("a waiting decode worker was killed from outside");
-        }
+        shared.bury();
         for _ in 0..KILLED_MAX {
             let waiting = if job.is_safe() {
                 shared.stock.any()
@@ -367,10 +372,15 @@ impl Pool {
             };
             // The next one warms up while this one works.
             self.replenish();
-            match worker.run(job, upload, &held.deadline).await {
+            let at_work = shared.tally.at_work();
+            let outcome = worker.run(job, upload, &held.deadline).await;
+            at_work.done();
+            match outcome {
                 Ok(outcome) => {
                     if job.is_safe() {
                         shared.put(worker);
+                    } else {
+                        shared.tally.retire(Retirement::Native);
                     }
                     return match outcome.reply {
                         Reply::Refused(refused) => Err(Error::Picture(refused.into())),
@@ -411,6 +421,7 @@ impl Pool {
     #[must_use]
     pub fn load(&self) -> Load {
         let shared = &self.shared;
+        shared.bury();
         let busy = shared
             .count
             .saturating_sub(shared.slots.available_permits());
@@ -420,6 +431,7 @@ impl Pool {
             busy,
             queued: taken.saturating_sub(busy),
             ready: self.waiting(),
+            alive: shared.tally.alive(),
         }
     }
 
@@ -432,10 +444,21 @@ impl Pool {
 
 impl Shared {
     async fn start_one(&self) -> io::Result<Worker> {
-        Worker::start(&self.binary, &self.setup, START_WITHIN).await
+        let alive = self.tally.birth();
+        Worker::start(&self.binary, &self.setup, START_WITHIN, alive).await
     }
 
     fn put(&self, worker: Worker) {
-        self.stock.put(worker, self.count);
+        if let Some(why) = self.stock.put(worker, self.count) {
+            self.tally.retire(why);
+        }
+    }
+
+    /// Counts and drops workers that were killed while they waited.
+    fn bury(&self) {
+        for _ in 0..self.stock.bury() {
+            self.tally.count(&Death::Outside);
+            tracing::warn!("a waiting decode worker was killed from outside");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! process of its own, on a temporary store beside the configured one.
 
 mod client;
+mod interrupt;
 pub(super) mod limits;
 mod load;
 mod photos;
@@ -23,17 +24,18 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::interval;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::Failure;
 use crate::cli::bench_upload::client::Endpoint;
+use crate::cli::bench_upload::interrupt::Interrupt;
 use crate::cli::bench_upload::limits::Limit;
 use crate::cli::bench_upload::load::{End, Live, Load};
 use crate::cli::bench_upload::report::{Cost, Report};
 use crate::cli::bench_upload::tally::Tally;
 use crate::cli::bench_upload::target::Target;
 use crate::cli::bench_upload::usage::Usage;
+use crate::cli::bench_upload::verify::Verified;
 use crate::cli::print_line;
 use crate::config;
 use crate::config::Config;
@@ -54,7 +56,8 @@ Examples:
   pockitd bench-upload --url http://127.0.0.1:8080 --token \"$(pockitd token ada@example.org --ttl 1h)\"
 
 With --url it replaces the pictures of the users it is given, and leaves the users behind that it registers.
-Exit code 1: a limit of --fail-over was missed, an answer was wrong, or no upload was accepted.";
+Ctrl-C ends the run early and shows what was measured until then.
+Exit code 1: a limit of --fail-over was missed, an answer was wrong, no upload was accepted, or the run was interrupted.";
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
@@ -86,10 +89,10 @@ pub(super) struct Arguments {
     /// Uploads a second, due at fixed times whatever the server does; latency counts from when they were due
     #[arg(long, value_name = "NUMBER", value_parser = rate)]
     rate: Option<f64>,
-    /// Length of the run; 10s if there is no --uploads
+    /// Length of the run, such as 30s or 2m; 10s if there is no --uploads
     #[arg(long, value_name = "TIME", value_parser = limits::positive_duration, conflicts_with = "uploads")]
     duration: Option<Duration>,
-    /// Length of the run, in uploads
+    /// Length of the run, in uploads, in place of --duration
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     uploads: Option<u64>,
     /// Load before the run, which does not count
@@ -130,6 +133,17 @@ impl Arguments {
         }
     }
 
+    /// Whether the figures can be written when there are some.
+    fn check_json(&self) -> Result<(), Failure> {
+        let Some(file) = self.json.as_ref().filter(|file| file.as_os_str() != "-") else {
+            return Ok(());
+        };
+        // Leaves what is in it until there is something better.
+        let opened = fs::OpenOptions::new().append(true).create(true).open(file);
+        opened.map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        Ok(())
+    }
+
     /// The tokens that were given.
     fn tokens(&self) -> Result<Vec<String>, Failure> {
         let mut tokens = self.token.clone();
@@ -162,6 +176,7 @@ pub(super) fn run(
         if let Some(url) = &arguments.url {
             Endpoint::parse(url)?;
         }
+        arguments.check_json()?;
         let unsaid = [photos::Kind::Jpeg { megapixels: 12 }];
         let kinds = match (arguments.image.is_empty(), arguments.synthetic.as_slice()) {
             (true, []) => &unsaid,
@@ -195,29 +210,30 @@ async fn measure(
         keep_alive: !arguments.no_keep_alive,
         patience: arguments.timeout,
     };
-    let stop = CancellationToken::new();
-    let _interrupt = AbortOnDropHandle::new(tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.cancel();
-            }
-        }
-    }));
+    let (interrupt, _listening) = Interrupt::listen();
     // Also before a warm-up of no length: the first look at idle memory is before any load.
     let idle = target.usage().and_then(|usage| usage.memory());
     if !arguments.warm_up.is_zero() {
-        shown("warm-up", &load, End::After(arguments.warm_up), &stop).await?;
+        let end = End::After(arguments.warm_up);
+        shown("warm-up", &load, end, &interrupt).await?;
+    }
+    if interrupt.has_come() {
+        return Err("interrupted before the run: nothing was measured".into());
     }
     let watch = target.usage().map(Watch::begin);
-    let (tally, elapsed) = shown("run", &load, end, &stop).await?;
+    let (tally, elapsed) = shown("run", &load, end, &interrupt).await?;
     let cost = watch.zip(idle).and_then(|(watch, idle)| watch.end(idle));
-    let verified = verify::sample(&load, &tally, arguments.verify).await;
+    let is_whole = !interrupt.has_come();
+    let verified = tokio::select! {
+        verified = verify::sample(&load, &tally, arguments.verify) => verified,
+        () = interrupt.give_up.cancelled() => Verified::default(),
+    };
     let report = Report {
         server: &target.name,
         load: &load,
         tally: &tally,
         elapsed,
+        is_whole,
         cost,
         verified: &verified,
     };
@@ -262,11 +278,11 @@ async fn shown(
     title: &'static str,
     load: &Load,
     end: End,
-    stop: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<(Tally, Duration), Failure> {
     let live = Arc::new(Live::default());
     let _shown = progress::show(title, end, &live);
-    load::run(load, end, &live, stop).await
+    load::run(load, end, &live, interrupt).await
 }
 
 /// Looks at a private server while it is under load.

@@ -73,8 +73,8 @@ pub struct Sources {
 /// A named file that is missing, a file that is not TOML, an unknown key, a value of the wrong type, or values that
 /// cannot work together. Everything that is wrong is told at once, with the key and where it came from.
 pub fn load(sources: &Sources) -> Result<Config, Error> {
-    let figment = figment(sources)?;
-    read(&figment).map_err(Error::Invalid)
+    let (figment, broken) = figment(sources)?;
+    read(&figment, broken).map_err(Error::Invalid)
 }
 
 /// The configuration, each key with the place that it comes from, in the order of `pockit.toml`.
@@ -83,8 +83,8 @@ pub fn load(sources: &Sources) -> Result<Config, Error> {
 ///
 /// As [`load`].
 pub fn origins(sources: &Sources) -> Result<(Config, Vec<(String, String)>), Error> {
-    let figment = figment(sources)?;
-    let config = read(&figment).map_err(Error::Invalid)?;
+    let (figment, broken) = figment(sources)?;
+    let config = read(&figment, broken).map_err(Error::Invalid)?;
     let keys = known(&config);
     let keys = keys.into_iter().map(|key| {
         let origin = origin(&figment, &key);
@@ -93,16 +93,16 @@ pub fn origins(sources: &Sources) -> Result<(Config, Vec<(String, String)>), Err
     Ok((config, keys.collect()))
 }
 
-fn read(figment: &Figment) -> Result<Config, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
+/// `mistakes` are those that are known already.
+fn read(figment: &Figment, mut mistakes: Vec<Mistake>) -> Result<Config, Vec<Mistake>> {
     let config = match figment.extract() {
         Ok(config) => config,
         Err(first) => {
-            let (sound, found) = sound(figment);
-            mistakes = found;
-            if mistakes.is_empty() {
-                mistakes = described(first);
+            let (sound, mut found) = sound(figment);
+            if found.is_empty() {
+                found = described(first);
             }
+            mistakes.append(&mut found);
             match sound.extract::<Config>() {
                 Ok(config) => config,
                 Err(_) => return Err(mistakes),
@@ -130,7 +130,6 @@ fn read(figment: &Figment) -> Result<Config, Vec<Mistake>> {
 fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
     let mut sound = Figment::from(Serialized::defaults(Config::default()));
     let mut mistakes = Vec::new();
-    // A file that is not TOML: the error of the whole says where.
     let Ok(given) = figment.data() else {
         return (sound, mistakes);
     };
@@ -175,7 +174,9 @@ fn known(config: &Config) -> Vec<String> {
     keys.collect()
 }
 
-fn figment(sources: &Sources) -> Result<Figment, Error> {
+/// All sources, one over the other, but for a file that is not TOML, and what is wrong with that.
+fn figment(sources: &Sources) -> Result<(Figment, Vec<Mistake>), Error> {
+    let mut broken = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
     let file = match &sources.file {
         Some(file) if !file.is_file() => return Err(Error::Missing(file.clone())),
@@ -186,7 +187,11 @@ fn figment(sources: &Sources) -> Result<Figment, Error> {
             .find(|file| file.is_file()),
     };
     if let Some(file) = file {
-        figment = figment.merge(Toml::file_exact(file));
+        match Figment::from(Toml::file_exact(file)).extract::<Dict>() {
+            Ok(_) => figment = figment.merge(Toml::file_exact(file)),
+            // What the other sources say is looked at all the same.
+            Err(error) => broken = described(error),
+        }
     }
     let environment = Env::prefixed(ENVIRONMENT_PREFIX)
         .ignore(&[SECRET_KEY])
@@ -216,7 +221,7 @@ fn figment(sources: &Sources) -> Result<Figment, Error> {
             value,
         });
     }
-    Ok(figment)
+    Ok((figment, broken))
 }
 
 /// One value and where it was given.

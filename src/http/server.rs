@@ -175,11 +175,13 @@ pub(super) async fn answer(
         .await;
     let outcome = outcome.unwrap_or_else(|_| Err(service::Error::Cancelled.into()));
     let mut cause = None;
+    let mut over = None;
     let mut reply = match outcome {
         Ok(reply) => reply,
         Err(error) => {
             if let Some(service::Error::Throttled(throttled)) = &error.cause {
                 met.stopped(throttled.quota);
+                over = Some(throttled.quota.policy);
             }
             let reply = respond::error(&error, request::wants_problem(&headers), &request_id);
             cause = Some(error);
@@ -194,6 +196,7 @@ pub(super) async fn answer(
         method: method.as_str(),
         status: reply.status().as_u16(),
         code: cause.as_ref().map(|error| error.code),
+        over,
         is_upload,
         took,
     });

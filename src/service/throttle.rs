@@ -29,6 +29,16 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Upload,
+        Self::UploadAddress,
+        Self::LoginAddress,
+        Self::LoginName,
+        Self::Request,
+        Self::RequestAddress,
+    ];
+
     /// Its name for clients.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -31,10 +31,35 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// All there are.
+    pub const ALL: [Self; 7] = [
+        Self::OrphanPicture,
+        Self::OrphanPart,
+        Self::UnreadablePicture,
+        Self::UnreadableOriginal,
+        Self::DamagedRecord,
+        Self::Inconsistent,
+        Self::WrongCounts,
+    ];
+
     /// Whether it is there for nobody: what is removed then is missed by no one.
     #[must_use]
     pub const fn is_garbage(self) -> bool {
         matches!(self, Self::OrphanPicture | Self::OrphanPart)
+    }
+
+    /// Its name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OrphanPicture => "orphan_picture",
+            Self::OrphanPart => "orphan_part",
+            Self::UnreadablePicture => "unreadable_picture",
+            Self::UnreadableOriginal => "unreadable_original",
+            Self::DamagedRecord => "damaged_record",
+            Self::Inconsistent => "inconsistent",
+            Self::WrongCounts => "wrong_counts",
+        }
     }
 
     /// In words.

@@ -50,6 +50,7 @@ use crate::storage::Store;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
+use crate::storage::activity::Activity;
 use crate::storage::audit::{Examined, Finding, Place};
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
@@ -344,6 +345,10 @@ impl Store for SledStore {
         })
     }
 
+    fn activity(&self) -> Option<&Activity> {
+        Some(&self.shared.activity)
+    }
+
     async fn examine(
         &self,
         from: Option<&Place>,
@@ -367,7 +372,11 @@ impl Store for SledStore {
             problem: finding.problem,
             now,
         };
-        Ok(self.write(change).await?.wrote)
+        let wrote = self.write(change).await?.wrote;
+        if wrote {
+            self.shared.activity.mended(finding.problem);
+        }
+        Ok(wrote)
     }
 
     async fn schema(&self) -> Result<Schema, Error> {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,6 +91,8 @@ pub(super) struct Worker {
     pub(super) ready: Ready,
     /// Jobs that it has been given.
     pub(super) jobs: usize,
+    /// Held for as long as it lives.
+    _alive: Arc<()>,
 }
 
 impl Worker {
@@ -98,7 +101,12 @@ impl Worker {
     /// # Errors
     ///
     /// The process cannot be started, or ends before it is ready.
-    pub(super) async fn start(binary: &Path, setup: &Setup, within: Duration) -> io::Result<Self> {
+    pub(super) async fn start(
+        binary: &Path,
+        setup: &Setup,
+        within: Duration,
+        alive: Arc<()>,
+    ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
@@ -112,7 +120,11 @@ impl Worker {
             // A Ctrl-C in the server's terminal is for the server.
             .process_group(0)
             .kill_on_drop(true)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| {
+                let sentence = format!("cannot run {}: {error}", binary.display());
+                io::Error::new(error.kind(), sentence)
+            })?;
         let mut socket = UnixStream::from_std(ours)?;
         let greeting = async {
             protocol::send(&mut socket, setup).await?;
@@ -126,6 +138,7 @@ impl Worker {
             socket,
             ready,
             jobs: 0,
+            _alive: alive,
         })
     }
 

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::workers::process::Worker;
+use crate::workers::tally::Retirement;
 
 /// Jobs after which a worker makes room for a new one, so that nothing that leaks or fragments grows for ever.
 const JOBS_MAX: usize = 256;
@@ -47,13 +48,19 @@ impl Stock {
     }
 
     /// Takes a worker in, new or after a job in safe Rust. More than `most` that have seen pictures are never needed.
-    pub(super) fn put(&self, worker: Worker, most: usize) {
+    /// Says why it was not taken in, if it was not.
+    pub(super) fn put(&self, worker: Worker, most: usize) -> Option<Retirement> {
         let mut waiting = self.waiting();
         if worker.jobs == 0 {
             waiting.fresh.push(worker);
-        } else if worker.jobs < JOBS_MAX && waiting.seasoned.len() < most {
+        } else if worker.jobs >= JOBS_MAX {
+            return Some(Retirement::Jobs);
+        } else if waiting.seasoned.len() >= most {
+            return Some(Retirement::Surplus);
+        } else {
             waiting.seasoned.push(worker);
         }
+        None
     }
 
     /// How many wait that have never seen a picture.

@@ -1,8 +1,9 @@
-//! What became of the workers: deaths by cause, and whether one upload after another kills its worker.
+//! What became of the workers: how many live, deaths and retirements by cause, and whether one upload after another
+//! kills its worker.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -29,6 +30,35 @@ pub struct Deaths {
     pub nonsense: u64,
 }
 
+/// Why a worker was ended although nothing was wrong with it. Another takes its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retirement {
+    /// Has run C or C++ on a picture and must not see another.
+    Native,
+    /// Has done as many jobs as a worker may.
+    Jobs,
+    /// Came back when enough others waited.
+    Surplus,
+    /// Nobody waited for its picture any more.
+    Abandoned,
+}
+
+impl Retirement {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Native, Self::Jobs, Self::Surplus, Self::Abandoned];
+
+    /// Its name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Jobs => "jobs",
+            Self::Surplus => "surplus",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// Counts deaths, and the uploads that killed a worker since the last one that did not.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -37,6 +67,10 @@ pub(super) struct Tally {
     signal: AtomicU64,
     exit: AtomicU64,
     nonsense: AtomicU64,
+    /// In the order of [`Retirement::ALL`].
+    retired: [AtomicU64; Retirement::ALL.len()],
+    /// Each worker holds a clone.
+    alive: Arc<()>,
     /// A mutex, because it is held for a comparison only.
     row: Mutex<Row>,
 }
@@ -71,6 +105,39 @@ impl Tally {
         }
     }
 
+    /// Counts one as alive until what is returned is dropped.
+    pub(super) fn birth(&self) -> Arc<()> {
+        Arc::clone(&self.alive)
+    }
+
+    /// How many are alive.
+    pub(super) fn alive(&self) -> usize {
+        Arc::strong_count(&self.alive).saturating_sub(1)
+    }
+
+    pub(super) fn retire(&self, why: Retirement) {
+        let index = Retirement::ALL.iter().position(|other| *other == why);
+        if let Some(count) = index.and_then(|index| self.retired.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a retirement when it is dropped, unless it is [done](AtWork::done) before.
+    pub(super) fn at_work(&self) -> AtWork<'_> {
+        AtWork(Some(self))
+    }
+
+    /// How many were retired since the start, by cause.
+    pub(super) fn retirements(&self) -> [(Retirement, u64); Retirement::ALL.len()] {
+        let mut counts = self.retired.iter();
+        Retirement::ALL.map(|why| {
+            let count = counts
+                .next()
+                .map_or(0, |count| count.load(Ordering::Relaxed));
+            (why, count)
+        })
+    }
+
     /// An upload, known by its checksum, killed its worker.
     pub(super) fn died(&self, upload: u128) {
         let mut row = self.row();
@@ -102,6 +169,25 @@ impl Tally {
 
     fn row(&self) -> MutexGuard<'_, Row> {
         self.row.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A worker that somebody waits for.
+#[derive(Debug)]
+pub(super) struct AtWork<'a>(Option<&'a Tally>);
+
+impl AtWork<'_> {
+    /// It has answered or died.
+    pub(super) fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some(tally) = self.0 {
+            tally.retire(Retirement::Abandoned);
+        }
     }
 }
 
@@ -175,5 +261,28 @@ mod tests {
             ..Deaths::default()
         };
         assert_eq!(tally.deaths(), expected);
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_retires_its_worker() {
+        let tally = Tally::default();
+        tally.at_work().done();
+        drop(tally.at_work());
+        tally.retire(Retirement::Native);
+
+        let counts = tally.retirements().map(|(why, count)| (why.name(), count));
+        let expected = [("native", 1), ("jobs", 0), ("surplus", 0), ("abandoned", 1)];
+        assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn worker_is_alive_until_it_is_dropped() {
+        let tally = Tally::default();
+        let (one, two) = (tally.birth(), tally.birth());
+        assert_eq!(tally.alive(), 2);
+        drop(one);
+        assert_eq!(tally.alive(), 1);
+        drop(two);
+        assert_eq!(tally.alive(), 0);
     }
 }

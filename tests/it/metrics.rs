@@ -1,10 +1,15 @@
 //! `[metrics]`: what Prometheus reads, on a listener of its own.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::client::Reply;
-use crate::support::process::assert_failed;
-use crate::support::{Request, Server, Setup, fixture};
+use crate::support::process::{assert_failed, children};
+use crate::support::raw::Raw;
+use crate::support::{DEADLINE, Request, Server, Setup, fixture};
 
 fn server() -> Server {
     Server::with(&[("metrics.listen", "\"127.0.0.1:0\"")])
@@ -112,7 +117,98 @@ fn rate_limit_is_counted() {
         .upload(&user, &fixture("orientation-1.jpg"))
         .expect(429);
 
-    assert_eq!(value(&scrape(&server), "pockitd_rate_limited_total"), 1);
+    let text = scrape(&server);
+    let limited = |policy: &str| {
+        let sample = format!("pockitd_rate_limited_total{{policy=\"{policy}\"}}");
+        value(&text, &sample)
+    };
+    assert_eq!((limited("upload"), limited("login-address")), (1, 0));
+}
+
+#[test]
+fn commits_are_counted_with_the_time_that_the_disk_took() {
+    let server = server();
+    let (user, _) = server.user_with_picture();
+    server.upload(&user, b"not a picture").expect(400);
+    server.profile(&user);
+
+    let text = scrape(&server);
+
+    let commits = |outcome: &str| format!("pockitd_store_commits_total{{outcome=\"{outcome}\"}}");
+    assert_eq!(value(&text, &commits("durable")), 2, "a user, a picture");
+    assert_eq!(value(&text, &commits("failed")), 0);
+    assert_eq!(value(&text, "pockitd_store_changes_total"), 2);
+    let flush = "pockitd_store_flush_duration_seconds";
+    assert_eq!(value(&text, &format!("{flush}_count")), 2);
+    let sum = text.lines().find_map(|line| {
+        let sum = line.strip_prefix(flush)?.strip_prefix("_sum ")?;
+        sum.parse::<f64>().ok()
+    });
+    assert!(sum.is_some_and(|sum| sum > 0.0), "{sum:?}");
+}
+
+#[test]
+fn garbage_that_was_removed_is_counted() {
+    let mut server = server();
+    let (user, _) = server.user_with_picture();
+    server.stop();
+    let picture = Raw::open(&server.home().data_dir()).picture_of(&user.id);
+    server.restart();
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+    server.stop();
+    Raw::open(&server.home().data_dir()).put(&picture.parts());
+    server.restart();
+
+    server.home().run(&["gc-pictures"]).expect(0);
+
+    let text = scrape(&server);
+    let removed = |kind: &str| format!("pockitd_gc_removed_total{{kind=\"{kind}\"}}");
+    let parts = picture.parts().count() as u64;
+    assert!(parts > 0);
+    assert_eq!(value(&text, &removed("orphan_part")), parts);
+    assert_eq!(value(&text, &removed("orphan_picture")), 0);
+    let repaired = r#"pockitd_store_repairs_total{problem="wrong_counts"}"#;
+    assert_eq!(value(&text, repaired), 0);
+}
+
+#[test]
+fn workers_are_counted_alive_and_replaced_by_cause() {
+    let server = Server::with(&[
+        ("metrics.listen", "\"127.0.0.1:0\""),
+        ("workers.count", "1"),
+    ]);
+    let user = server.user();
+    server.upload(&user, &fixture("single.heic")).expect(200);
+    let until = |what: &str, holds: &dyn Fn(&str) -> bool| {
+        let begun = Instant::now();
+        loop {
+            let text = scrape(&server);
+            if holds(&text) {
+                return text;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{what}: {text}");
+        }
+    };
+    // A fresh one, and the one that made the placeholder.
+    let text = until("two wait", &|text| {
+        value(text, "pockitd_workers_ready") == 2
+    });
+    assert_eq!(value(&text, "pockitd_workers_alive"), 2);
+    let retired = |cause: &str| format!("pockitd_worker_retirements_total{{cause=\"{cause}\"}}");
+    assert_eq!(value(&text, &retired("native")), 1);
+    assert_eq!(value(&text, &retired("abandoned")), 0);
+
+    for id in children(server.process_id()) {
+        kill_process(Pid::from_raw(id).unwrap(), Signal::KILL).unwrap();
+    }
+
+    let outside = r#"pockitd_worker_deaths_total{cause="outside"}"#;
+    let text = until("both are missed", &|text| value(text, outside) == 2);
+    assert_eq!(value(&text, "pockitd_workers_alive"), 0);
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+    until("others come", &|text| {
+        value(text, "pockitd_workers_alive") >= 1
+    });
 }
 
 #[test]
@@ -235,4 +331,30 @@ fn dashboard_asks_for_what_there_is() {
         }
     }
     assert!(asked > 10, "{asked}");
+}
+
+#[test]
+fn readme_lists_every_metric_and_no_other() {
+    let server = server();
+    let (user, _) = server.user_with_picture();
+    server.upload(&user, b"not a picture").expect(400);
+    let text = scrape(&server);
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let there: BTreeSet<&str> = kinds
+        .filter_map(|line| line.split(' ').next()?.strip_prefix("pockitd_"))
+        .collect();
+
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(file).unwrap();
+    let (_, table) = readme.split_once("| `pockitd_…` | what |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let told: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+        .filter(|name| !name.starts_with('{'))
+        .collect();
+
+    assert_eq!(told, there);
 }

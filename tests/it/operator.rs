@@ -127,6 +127,23 @@ fn config_check_tells_every_mistake_at_once() {
 }
 
 #[test]
+fn config_check_tells_the_other_mistakes_beside_a_file_that_is_not_toml() {
+    let home = Setup::new().home();
+    std::fs::write(home.path().join("test.toml"), "[http\nlisten = 1\n").unwrap();
+    let mut command = home.command(&["config", "check", "--set", "workers.queue_max=0"]);
+    command.env("POCKIT_PICTURE__QUALITY", "high");
+
+    let told = run(&mut command).expect(1);
+
+    let words = ["test.toml", "workers.queue_max is 0", "picture.quality"];
+    for word in words {
+        let lines = told.stdout.lines().filter(|line| line.contains(word));
+        assert_eq!(lines.count(), 1, "{word}: {told:?}");
+    }
+    assert!(told.stderr.contains("3 mistakes"), "{told:?}");
+}
+
+#[test]
 fn config_check_looks_at_the_secret_file_and_is_content_with_the_rest() {
     let sound = Setup::new().home();
     let told = sound.run(&["config", "check"]).expect(0);

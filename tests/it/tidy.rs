@@ -348,5 +348,8 @@ fn collect_pages(command: clap::Command, name: &str, pages: &mut Vec<(String, Ve
         .date("")
         .render(&mut page)
         .unwrap();
-    pages.push((name.to_owned(), page));
+    // What stands below the help are notes and examples.
+    let page = String::from_utf8(page).unwrap();
+    let page = page.replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n");
+    pages.push((name.to_owned(), page.into_bytes()));
 }

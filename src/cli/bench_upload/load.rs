@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::Failure;
 use crate::cli::bench_upload::client::{Client, Endpoint, Outgoing};
+use crate::cli::bench_upload::interrupt::Interrupt;
 use crate::cli::bench_upload::photos;
 use crate::cli::bench_upload::photos::Photo;
 use crate::cli::bench_upload::tally::Tally;
@@ -52,17 +52,17 @@ struct Run {
     start: Instant,
     next: AtomicU64,
     live: Arc<Live>,
-    stop: CancellationToken,
+    interrupt: Interrupt,
     content_type: String,
     path: String,
 }
 
-/// Runs to the end, or until `stop`; then waits for what is in flight. Gives the counts and how long it took.
+/// Runs to the end, or until it is interrupted; then waits for what is in flight. Gives the counts and how long it took.
 pub(super) async fn run(
     load: &Load,
     end: End,
     live: &Arc<Live>,
-    stop: &CancellationToken,
+    interrupt: &Interrupt,
 ) -> Result<(Tally, Duration), Failure> {
     let run = Arc::new(Run {
         path: load.endpoint.path("/api/users/me/profile/picture/"),
@@ -72,7 +72,7 @@ pub(super) async fn run(
         start: Instant::now(),
         next: AtomicU64::new(0),
         live: Arc::clone(live),
-        stop: stop.clone(),
+        interrupt: interrupt.clone(),
     });
     let mut connections = JoinSet::new();
     for _ in 0..load.concurrency {
@@ -108,7 +108,11 @@ impl Run {
                 content_type: Some(&self.content_type),
                 body: photo.body.clone(),
             };
-            match client.send(&outgoing).await {
+            let sent = tokio::select! {
+                sent = client.send(&outgoing) => sent,
+                () = self.interrupt.give_up.cancelled() => break,
+            };
+            match sent {
                 Ok(answer) => {
                     tally.answered(user, &answer, photo.file_bytes, due.elapsed());
                     self.count(answer.is_success());
@@ -124,7 +128,7 @@ impl Run {
 
     /// The number of the next upload and when it is due, which is now. None: the run is over.
     async fn turn(&self) -> Option<(u64, Instant)> {
-        if self.stop.is_cancelled() {
+        if self.interrupt.has_come() {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +148,7 @@ impl Run {
         }
         tokio::select! {
             () = sleep_until(due) => Some((number, due)),
-            () = self.stop.cancelled() => None,
+            () = self.interrupt.stop.cancelled() => None,
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Report<'a> {
     pub(super) load: &'a Load,
     pub(super) tally: &'a Tally,
     pub(super) elapsed: Duration,
+    /// Whether it ran to its end.
+    pub(super) is_whole: bool,
     pub(super) cost: Option<Cost>,
     pub(super) verified: &'a Verified,
 }
@@ -60,12 +62,10 @@ impl Report<'_> {
         if self.tally.accepted == 0 {
             missed.push("no upload was accepted".to_owned());
         }
-        missed.extend(
-            self.verified
-                .wrong
-                .iter()
-                .map(|sentence| format!("a wrong answer: {sentence}")),
-        );
+        if !self.is_whole {
+            missed.push("interrupted before the end of the run".to_owned());
+        }
+        missed.extend(self.wrong().map(|told| format!("a wrong answer: {told}")));
         for limit in limits {
             match *limit {
                 Limit::Latency {
@@ -168,46 +168,44 @@ impl Report<'_> {
         });
         let figures: Vec<String> = figures.collect();
         let mut lines = vec![("latency", format!("min {min}  {}", figures.join("  ")))];
+        let waited = histogram.len().saturating_sub(self.tally.accepted);
+        if waited > 0 {
+            let told =
+                format!("with the {waited} that were given up on, by the time they had waited");
+            lines.push(("", told));
+        }
         lines.extend(self.chart().into_iter().map(|row| ("", row)));
         lines
     }
 
     /// One row for each span of latencies between the shortest and the longest.
     fn chart(&self) -> Vec<String> {
-        let histogram = &self.tally.latency;
-        let mut rows = Vec::new();
-        let begins = (0..9_u32).flat_map(|decade| {
+        let begins = (0..10_u32).flat_map(|decade| {
             let unit = 10_u64.saturating_pow(decade);
             ROWS_A_DECADE.map(|tenths| tenths.saturating_mul(unit).div_euclid(10))
         });
-        let begins: Vec<u64> = begins.filter(|begin| *begin > 0).collect();
-        for pair in begins.windows(2) {
-            if let &[begin, end] = pair
-                && begin < end
-                && begin <= histogram.max()
-                && end > histogram.min()
-            {
-                rows.push((begin, histogram.count_between(begin, end.saturating_sub(1))));
+        let mut rows: Vec<(u64, u64)> = begins.map(|begin| (begin, 0)).collect();
+        rows.dedup();
+        for step in self.tally.latency.iter_recorded() {
+            let next = rows.partition_point(|(begin, _)| *begin <= step.value_iterated_to());
+            if let Some((_, count)) = next.checked_sub(1).and_then(|row| rows.get_mut(row)) {
+                *count = count.saturating_add(step.count_at_value());
             }
         }
-        let most = rows
-            .iter()
-            .map(|(_, count)| *count)
-            .max()
-            .unwrap_or(0)
-            .max(1);
-        let row = |(begin, count): (u64, u64)| {
-            let length = count.saturating_mul(BAR_CHARS).div_ceil(most);
+        let is_empty = |(_, count): &&(u64, u64)| *count == 0;
+        let before = rows.iter().take_while(is_empty).count();
+        let behind = rows.iter().rev().take_while(is_empty).count();
+        let end = rows.len().saturating_sub(behind);
+        let rows = rows.get(before..end).unwrap_or_default();
+        let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(1);
+        let row = |(begin, count): &(u64, u64)| {
+            let length = count.saturating_mul(BAR_CHARS).div_ceil(most.max(1));
             let bar = "#".repeat(usize::try_from(length).unwrap_or(0));
-            format!(
-                "from {:>8}  {count:>7}  {bar}",
-                Time(Duration::from_micros(begin))
-            )
+            let begin = Time(Duration::from_micros(*begin));
+            let row = format!("from {begin:>8}  {count:>7}  {bar}");
+            row.trim_end().to_owned()
         };
-        rows.into_iter()
-            .map(row)
-            .map(|row| row.trim_end().to_owned())
-            .collect()
+        rows.iter().map(row).collect()
     }
 
     fn cost_lines(&self) -> Vec<(&'static str, String)> {
@@ -227,11 +225,17 @@ impl Report<'_> {
         vec![("cpu", cpu), ("memory", memory)]
     }
 
+    fn wrong(&self) -> impl Iterator<Item = String> {
+        let wrong = self.verified.wrong.iter();
+        wrong.map(|(sentence, profiles)| match profiles {
+            1 => sentence.clone(),
+            _ => format!("{sentence} ({profiles} profiles)"),
+        })
+    }
+
     fn verified_line(&self) -> String {
         let Verified {
-            profiles,
-            pictures,
-            wrong,
+            profiles, pictures, ..
         } = self.verified;
         if *profiles == 0 {
             return "nothing".to_owned();
@@ -239,8 +243,8 @@ impl Report<'_> {
         let mut line = format!(
             "{profiles} profiles, {pictures} pictures fetched, decoded and of the right size"
         );
-        for sentence in wrong {
-            let _ = write!(line, "\n{:<11} WRONG: {sentence}", "");
+        for told in self.wrong() {
+            let _ = write!(line, "\n{:<11} WRONG: {told}", "");
         }
         line
     }
@@ -285,6 +289,7 @@ impl Report<'_> {
             "users": load.tokens.len(),
             "keep_alive": load.keep_alive,
             "elapsed_seconds": seconds(self.elapsed),
+            "interrupted": !self.is_whole,
             "attempts": tally.attempts,
             "accepted": tally.accepted,
             "uploads_per_second": self.per_second(tally.accepted),
@@ -297,7 +302,7 @@ impl Report<'_> {
             "verified": {
                 "profiles": self.verified.profiles,
                 "pictures": self.verified.pictures,
-                "wrong": self.verified.wrong,
+                "wrong": self.wrong().collect::<Vec<_>>(),
             },
             "missed": missed,
         })

@@ -1,11 +1,16 @@
 //! Whether what was answered is true: a sample of profiles and their pictures, fetched, decoded and measured.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::cli::bench_upload::client::{Client, Outgoing};
 use crate::cli::bench_upload::load::Load;
 use crate::cli::bench_upload::tally::Tally;
 use crate::service;
+
+/// The last marker of a JPEG. Source: ITU-T T.81, B.2.1.
+const END_OF_IMAGE: &[u8] = b"\xff\xd9";
 
 /// What became of the sample.
 #[derive(Debug, Default)]
@@ -14,8 +19,8 @@ pub(super) struct Verified {
     pub(super) profiles: usize,
     /// Pictures that were fetched and are right.
     pub(super) pictures: usize,
-    /// What is wrong, a sentence each.
-    pub(super) wrong: Vec<String>,
+    /// What is wrong, a sentence each, and with how many profiles.
+    pub(super) wrong: BTreeMap<String, usize>,
 }
 
 /// Looks at up to `sample` users with an accepted upload, spread over all of them.
@@ -32,7 +37,10 @@ pub(super) async fn sample(load: &Load, tally: &Tally, sample: usize) -> Verifie
         verified.profiles = verified.profiles.saturating_add(1);
         match profile(&mut client, load, tally, token).await {
             Ok(pictures) => verified.pictures = verified.pictures.saturating_add(pictures),
-            Err(sentence) => verified.wrong.push(sentence),
+            Err(sentence) => {
+                let count = verified.wrong.entry(sentence).or_default();
+                *count = count.saturating_add(1);
+            }
         }
     }
     verified
@@ -103,6 +111,13 @@ async fn picture_size(client: &mut Client, url: &str) -> Result<(u64, u64), Stri
     let body = fetched(client, path, None).await?;
     let decoded = image::load_from_memory_with_format(&body, image::ImageFormat::Jpeg)
         .map_err(|error| format!("{url} is not a JPEG: {error}"))?;
+    // The decoder makes up what is missing at the end.
+    if !body.ends_with(END_OF_IMAGE) {
+        return Err(format!(
+            "{url} is cut off: its {} bytes do not end with the end of an image",
+            body.len()
+        ));
+    }
     Ok((decoded.width().into(), decoded.height().into()))
 }
 

@@ -1,10 +1,9 @@
 //! Prometheus' text format 0.0.4, written line by line.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::service::metrics::Histogram;
+use crate::domain::histogram::Histogram;
 
 /// A page that grows.
 #[derive(Debug, Default)]
@@ -29,16 +28,15 @@ impl Text {
         histogram: &Histogram,
         shown: fn(u64) -> String,
     ) {
-        let bounds = histogram.bounds.iter().map(|bound| shown(*bound));
-        let mut below = 0_u64;
-        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(&histogram.counts) {
-            below = below.saturating_add(count.load(Ordering::Relaxed));
+        let bounds = histogram.bounds().iter().map(|bound| shown(*bound));
+        let mut count = 0;
+        for (bound, below) in bounds.chain(["+Inf".to_owned()]).zip(histogram.cumulated()) {
             let labels = [labels, &[("le", bound.as_str())]].concat();
             self.line(&format!("{name}_bucket"), &labels, &below.to_string());
+            count = below;
         }
-        let sum = shown(histogram.sum.load(Ordering::Relaxed));
-        self.line(&format!("{name}_sum"), labels, &sum);
-        self.line(&format!("{name}_count"), labels, &below.to_string());
+        self.line(&format!("{name}_sum"), labels, &shown(histogram.sum()));
+        self.line(&format!("{name}_count"), labels, &count.to_string());
     }
 
     /// Values of labels are names of the code: letters, digits, dots and underscores, so nothing needs escaping.
@@ -63,4 +61,23 @@ impl Text {
 /// Microseconds as seconds.
 pub(super) fn seconds(micros: u64) -> String {
     Duration::from_micros(micros).as_secs_f64().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_is_written_bucket_by_bucket_with_sum_and_count() {
+        let histogram = Histogram::new(&[10, 20]);
+        for value in [1, 10, 11, 20, 21] {
+            histogram.record(value);
+        }
+        let mut text = Text::default();
+        text.histogram("x", &[("a", "b")], &histogram, |value| value.to_string());
+
+        let expected = "x_bucket{a=\"b\",le=\"10\"} 2\nx_bucket{a=\"b\",le=\"20\"} 4\n\
+                        x_bucket{a=\"b\",le=\"+Inf\"} 5\nx_sum{a=\"b\"} 63\nx_count{a=\"b\"} 5\n";
+        assert_eq!(text.finish(), expected);
+    }
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -173,6 +174,7 @@ impl Committer {
                     "a write failed; the store must be opened anew"
                 );
                 self.shared.touched.end();
+                self.shared.activity.failed();
                 self.shared.is_failing.store(true, Ordering::Relaxed);
                 self.heal();
                 for (_, answer) in admitted {
@@ -225,7 +227,10 @@ impl Committer {
             self.shared.undo.clear();
             return Ok(outcomes);
         };
-        flush(engine)?;
+        let begin = Instant::now();
+        let flushed = flush(engine);
+        self.shared.activity.flushed(begin.elapsed());
+        flushed?;
         if cfg!(target_os = "linux") && real_sync::calls() == syncs_before {
             return Err(Error::Unavailable(
                 "this program was linked without the real sync; writes would not be durable"
@@ -239,6 +244,8 @@ impl Committer {
         // Readers see it from here on. What they have put into the cache of pictures that are gone goes after that,
         // and before the answers.
         self.shared.undo.clear();
+        let wrote = outcomes.iter().flatten().filter(|done| done.wrote);
+        self.shared.activity.committed(wrote.count());
         let removed = outcomes
             .iter()
             .flatten()

@@ -16,6 +16,7 @@ use crate::config;
 use crate::storage::Error;
 use crate::storage::Store;
 use crate::storage::What;
+use crate::storage::activity::Activity;
 use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::record::SequenceRecord;
@@ -94,6 +95,7 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
         page_cache_bytes: config.page_cache_bytes,
         undo,
         is_failing: AtomicBool::new(false),
+        activity: Activity::default(),
     });
     let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);
     let thread = commit::start(Arc::clone(&shared), data_dir, (witness, reserve), receiver)

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Mutex, RwLock};
 
 use crate::storage::Error;
+use crate::storage::activity::Activity;
 use crate::storage::data_dir;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::compact::Touched;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) undo: Arc<Undo>,
     /// Whether a write has failed and none has succeeded since: the database must be opened anew before the next.
     pub(super) is_failing: AtomicBool,
+    pub(super) activity: Activity,
 }
 
 impl Shared {

@@ -1,16 +1,18 @@
 //! What `pockitd bench-upload` says of servers that stall, fail, lie or are not there.
 
 use std::net::TcpListener;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use super::{bench, figures};
 use crate::support::fake::{Fake, Said};
-use crate::support::process::assert_failed;
-use crate::support::{Setup, fixture};
+use crate::support::process::{Process, assert_failed};
+use crate::support::{DEADLINE, Server, Setup, fixture};
 
 /// A profile whose picture is at `/picture`.
 fn profile() -> Vec<u8> {
@@ -272,6 +274,133 @@ fn wrong_answers_are_found() {
         "{}",
         outcome.stderr
     );
+}
+
+#[test]
+fn picture_that_is_cut_off_is_found_although_it_decodes() {
+    let home = Setup::bare().home();
+    let reply = Server::start().get("/media/default/512.jpg").expect(200);
+    let whole = reply.body;
+    let verify = |picture: Vec<u8>| {
+        let fake = Fake::start(move |line| {
+            let is_picture = line.contains("/picture ");
+            Some((
+                200,
+                if is_picture {
+                    picture.clone()
+                } else {
+                    profile()
+                },
+            ))
+        });
+        let load = ["--url", fake.url(), "--token", "x", "--uploads", "2"];
+        bench(&home, &load)
+    };
+
+    let cut = verify(whole[..whole.len() - 200].to_vec());
+
+    assert!(cut.stderr.contains("is cut off"), "{cut:?}");
+    assert_eq!(cut.code, Some(1));
+    verify(whole).expect(0);
+}
+
+#[test]
+fn same_wrong_answer_of_many_is_told_once() {
+    let home = Setup::bare().home();
+    let fake = Fake::start(|line| {
+        if line.contains("/picture ") {
+            return Some((404, Vec::new()));
+        }
+        accepted(line)
+    });
+    let users = "a\nb\nc\n";
+    std::fs::write(home.path().join("tokens"), users).unwrap();
+    let load = [
+        "--url",
+        fake.url(),
+        "--token-file",
+        "tokens",
+        "--uploads",
+        "3",
+    ];
+
+    let outcome = bench(&home, &load).expect(1);
+
+    assert_eq!(outcome.stderr.matches("status 404").count(), 1);
+    assert!(outcome.stderr.contains("(3 profiles)"), "{outcome:?}");
+}
+
+#[test]
+fn figures_that_could_not_be_written_are_told_before_the_run() {
+    let home = Setup::bare().home();
+    let fake = Fake::start(accepted);
+    let load = [
+        "--url",
+        fake.url(),
+        "--token",
+        "x",
+        "--json",
+        "no/where.json",
+    ];
+
+    let outcome = home.run(&[&["bench-upload"][..], &load].concat());
+
+    assert_failed(&outcome, &["no/where.json", "No such file"]);
+    assert_eq!(fake.connections(), 0);
+}
+
+/// A run that was sent Ctrl-C once its third upload had come, or twice where the server does not answer that one.
+fn interrupted(answers: bool) -> (Value, String, Option<i32>) {
+    let home = Setup::bare().home();
+    let come = Arc::new(AtomicUsize::new(0));
+    let fake = Fake::start({
+        let come = Arc::clone(&come);
+        move |line| {
+            if line.starts_with("POST") && come.fetch_add(1, Ordering::Relaxed) >= 2 && !answers {
+                thread::sleep(DEADLINE);
+            }
+            accepted(line)
+        }
+    });
+    let load = "bench-upload --token x --synthetic 1mp --warm-up 0s --duration 600s --timeout 600s --concurrency 1";
+    let load: Vec<&str> = load.split(' ').collect();
+    let load = [&load[..], &["--json", "figures", "--url", fake.url()]].concat();
+    let mut process = Process::start(&mut home.command(&load), b"");
+    let begun = Instant::now();
+    let wait = |holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(begun.elapsed() < DEADLINE, "nothing comes");
+            thread::sleep(Duration::from_millis(2));
+        }
+    };
+    wait(&|| come.load(Ordering::Relaxed) >= 3);
+    process.signal(Signal::INT);
+    if !answers {
+        wait(&|| process.log().contains("Ctrl-C again"));
+        process.signal(Signal::INT);
+    }
+    let status = process.wait(DEADLINE).expect("it ends");
+    process.drained();
+    let figures = std::fs::read_to_string(home.path().join("figures")).unwrap();
+    let figures = serde_json::from_str(&figures).unwrap();
+    (figures, process.log(), status.code())
+}
+
+#[test]
+fn interrupted_run_tells_what_was_measured_and_is_a_failure() {
+    for answers in [true, false] {
+        let (figures, log, code) = interrupted(answers);
+
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains("interrupted before the end"), "{log}");
+        assert_eq!(figures["interrupted"], true);
+        let accepted = figures["accepted"].as_u64().unwrap();
+        if answers {
+            assert!(accepted >= 3, "{figures}");
+        } else {
+            assert_eq!(accepted, 2, "{figures}");
+        }
+    }
 }
 
 #[test]
