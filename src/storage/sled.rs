@@ -2,10 +2,10 @@
 //!
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
-//! callers), `heal` (what follows an error), `undo` and `neighbours` (nobody reads what is not durable), `lookup` and
-//! `chunk` (checksums), `cache` (renditions in memory), `witness` (losses that sled does not notice), `forward` (old
-//! records), `compact` and `exchange` (space that is not used), `audit` and `mend` (what is wrong nevertheless),
-//! `reserve` (room to open on a full disk).
+//! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
+//! (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
+//! (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
+//! `audit` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -19,6 +19,7 @@ mod compact;
 mod engine;
 mod exchange;
 mod forward;
+mod headroom;
 mod heal;
 mod lookup;
 mod mend;
@@ -150,7 +151,8 @@ impl SledStore {
     /// Whether the database is open and takes writes. It is held only while it is being opened anew.
     fn is_sound(&self) -> bool {
         let engine = self.shared.engine.try_read();
-        engine.is_ok_and(|engine| self.shared.is_sound(engine.as_ref()))
+        let is_open = engine.is_ok_and(|engine| self.shared.is_sound(engine.as_ref()));
+        is_open && !self.shared.is_refusing.load(Ordering::Relaxed)
     }
 
     async fn read_once<T: Send + 'static>(

@@ -27,6 +27,8 @@ use crate::storage::sled::compact::Copy;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
+use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::headroom;
 use crate::storage::sled::neighbours;
 use crate::storage::sled::opening;
 use crate::storage::sled::real_sync;
@@ -121,7 +123,10 @@ impl Committer {
                     }
                 }
                 Request::Heal(answer) => {
-                    self.heal();
+                    if self.heal() {
+                        // Noted for those who ask whether writes may be tried.
+                        let _ = self.check_headroom(0);
+                    }
                     let _ = answer.send(());
                 }
                 Request::Exchange(copy, answer) => {
@@ -155,6 +160,15 @@ impl Committer {
         }
         let admitted = self.admit(batch);
         if admitted.is_empty() {
+            return;
+        }
+        let bytes = admitted.iter().map(|(change, _)| change.added_bytes());
+        if let Err(error) = self.check_headroom(bytes.sum()) {
+            let cause: &dyn StdError = &error;
+            tracing::error!(cause, "the disk does not take writes");
+            for (_, answer) in admitted {
+                answer_with(answer, Err(error.clone()));
+            }
             return;
         }
         let changes: Vec<&Change> = admitted.iter().map(|(change, _)| change).collect();
@@ -208,6 +222,19 @@ impl Committer {
         admitted
     }
 
+    /// Asks the disk whether it will take so many bytes of pictures, and notes the answer.
+    fn check_headroom(&self, bytes: u64) -> Result<(), Error> {
+        let log = self.shared.database_path().join("db");
+        let checked = self.shared.free_bytes().and_then(|free| {
+            let checked = headroom::check(&log, bytes, free);
+            checked.map_err(|error| io_failed("write to the database", error))
+        });
+        self.shared
+            .is_refusing
+            .store(checked.is_err(), Ordering::Relaxed);
+        checked.map_err(|error| self.full_or(error))
+    }
+
     fn commit_durably(&self, changes: &[&Change]) -> Result<Vec<Result<Done, Error>>, Error> {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
@@ -227,6 +254,7 @@ impl Committer {
             self.shared.undo.clear();
             return Ok(outcomes);
         };
+        guarded("write to the database", || engine.settle())?;
         let begin = Instant::now();
         let flushed = flush(engine);
         self.shared.activity.flushed(begin.elapsed());

@@ -140,6 +140,22 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Looks up all that a batch has written. sled splits and merges the leaves of its trees when somebody looks at
+    /// them, which takes writing: what is done now no reader has to do later, on a disk that takes no writes any more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        for (table, before) in self.undo.all() {
+            for key in before.keys() {
+                let found = self.table(table).get(key);
+                found.map_err(|error| failed("write to the database", error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether sled has met an I/O error. From then on it fails every write and some reads, until it is opened anew.
     pub(super) fn is_broken(&self) -> bool {
         self.database.context.global_error().is_err()

@@ -95,6 +95,7 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
         page_cache_bytes: config.page_cache_bytes,
         undo,
         is_failing: AtomicBool::new(false),
+        is_refusing: AtomicBool::new(false),
         activity: Activity::default(),
     });
     let (requests, receiver) = mpsc::channel(commit::QUEUE_MAX);

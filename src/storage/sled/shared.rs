@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) undo: Arc<Undo>,
     /// Whether a write has failed and none has succeeded since: the database must be opened anew before the next.
     pub(super) is_failing: AtomicBool,
+    /// Whether the disk, when it was last asked, would not take writes. The database knows nothing of it.
+    pub(super) is_refusing: AtomicBool,
     pub(super) activity: Activity,
 }
 

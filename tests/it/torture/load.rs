@@ -18,8 +18,9 @@ type Picture = Option<(String, String)>;
 struct Seen {
     /// What the last answer said.
     last: Picture,
-    /// What was asked for and not answered.
-    asked: Option<Asked>,
+    /// What was asked for since then and not answered with 200. A server that says that it failed and then loses its
+    /// power cannot take back what the disk has kept.
+    asked: Vec<Asked>,
     /// Ids that a later answer has replaced.
     replaced: Vec<String>,
     answers: u64,
@@ -72,7 +73,7 @@ impl Load {
                     } else {
                         Asked::Upload
                     };
-                    seen.lock().unwrap().asked = Some(asked);
+                    seen.lock().unwrap().asked.push(asked);
                     let request = match asked {
                         Asked::Upload => &uploads[number % uploads.len()],
                         Asked::Removal => &removal,
@@ -97,15 +98,14 @@ impl Load {
             let mut seen = seen.lock().unwrap();
             let profile = server.profile(user);
             let live = picture(&profile);
-            let expected = match seen.asked.take() {
-                _ if live == seen.last => true,
-                Some(Asked::Removal) => live.is_none(),
-                Some(Asked::Upload) => match (&live, &seen.last) {
-                    (Some((_, now)), Some((_, before))) => now > before,
-                    (now, None) => now.is_some(),
-                    (None, Some(_)) => false,
-                },
-                None => false,
+            let asked = std::mem::take(&mut seen.asked);
+            let expected = match (&live, &seen.last) {
+                (live, last) if live == last => true,
+                (None, _) => asked.contains(&Asked::Removal),
+                (Some(_), None) => asked.contains(&Asked::Upload),
+                (Some((_, now)), Some((_, before))) => {
+                    asked.contains(&Asked::Upload) && now > before
+                }
             };
             assert!(expected, "answered: {:?}, there is: {live:?}", seen.last);
             if live.is_some() {
@@ -137,7 +137,7 @@ impl Seen {
     fn answered(&mut self, profile: &Value) {
         let before = std::mem::replace(&mut self.last, picture(profile));
         self.replaced.extend(before.map(|(id, _)| id));
-        self.asked = None;
+        self.asked.clear();
         self.answers += 1;
     }
 }
