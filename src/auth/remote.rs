@@ -219,6 +219,11 @@ impl Remote {
                         "fetched the keys of an issuer"
                     );
                 }
+                let is_new = |key: &VerifyingKey| state.keys.iter().all(|old| old.id() != key.id());
+                if set.keys.iter().any(is_new) {
+                    // Right away, and not when a request has used it: the next change may come before that.
+                    state.asked = None;
+                }
                 state.keys = Arc::new(set.keys);
                 state.generation = state.generation.saturating_add(1);
                 state.failures = 0;

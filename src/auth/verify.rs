@@ -271,6 +271,11 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
+    /// The `kid` of the tokens that it proves, if it has one.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// A secret, used with these algorithms.
     pub(super) fn secret(
         id: Option<String>,

@@ -158,11 +158,10 @@ fn rotating_keys_under_load_refuse_nobody() {
             until("requests between two keys", || {
                 requests.load(Ordering::SeqCst) > before + 20
             });
-            // Published and used in the same moment; the one before goes on for the tokens that are out.
-            publisher.publish_keys(&[
-                signers[at - 1].jwk(&format!("k{}", at - 1)),
-                signers[at].jwk(&format!("k{at}")),
-            ]);
+            // Published and used in the same moment; those before go on for the tokens that are out.
+            let published = at.saturating_sub(3)..=at;
+            let published = published.map(|number| signers[number].jwk(&format!("k{number}")));
+            publisher.publish_keys(&published.collect::<Vec<_>>());
             current.store(at, Ordering::SeqCst);
         }
         let before = requests.load(Ordering::SeqCst);
