@@ -131,7 +131,7 @@ fn rotating_keys_under_load_refuse_nobody() {
     publisher.publish_keys(&[first.jwk("k0")]);
     let server = fetching(&publisher, &[]);
     let address = server.address();
-    let rotations = 12;
+    let rotations = 12_usize;
     let signers: Vec<_> = std::iter::once(first)
         .chain((1..=rotations).map(|_| Signer::p256()))
         .collect();
