@@ -2,7 +2,7 @@
 //!
 //! Labels are names that stand in the code: routes, methods, statuses, codes of refusals, causes of death. Nothing that
 //! a client chooses becomes a label, so that there are never more series than the code has names. All of it is held by
-//! [`App`]; a restart begins at nothing.
+//! [`App`](crate::service::App); a restart begins at nothing.
 
 mod page;
 mod text;
