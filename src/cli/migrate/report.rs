@@ -37,7 +37,10 @@ pub(super) fn versions(
         Event::Versions(versions) if json => {
             let mut object = json!(versions);
             if let Some(object) = object.as_object_mut() {
-                object.insert("up_to_date".to_owned(), json!(is_done(&versions)));
+                object.insert(
+                    "up_to_date".to_owned(),
+                    json!(is_done(&versions) && !is_damaged(&versions)),
+                );
             }
             Some(object.to_string())
         }
@@ -72,9 +75,15 @@ fn is_done(versions: &Versions) -> bool {
             .versions
             .iter()
             .filter(|(version, _)| **version < kind.current);
-        old.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count)) == kind.written
+        let old = old.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+        old == kind.written
     };
     versions.schema.found == versions.schema.known && versions.kinds.iter().all(written)
+}
+
+/// Whether there are records whose version cannot be told.
+fn is_damaged(versions: &Versions) -> bool {
+    versions.kinds.iter().any(|kind| kind.damaged > 0)
 }
 
 fn table(versions: &Versions, up: bool, dry_run: bool) -> String {
@@ -109,15 +118,18 @@ fn table(versions: &Versions, up: bool, dry_run: bool) -> String {
         };
         lines.push(format!("{}: {counts}{damaged}{written}", kind.kind));
     }
-    lines.push(
-        match (is_done(versions), up, dry_run) {
-            (true, false, _) => "all is up to date",
-            (true, true, _) => "done: all is up to date",
-            (false, true, true) => "nothing was written",
-            (false, ..) => "pockitd migrate up writes the old ones anew",
-        }
-        .to_owned(),
-    );
+    let state = match (is_done(versions), up, dry_run) {
+        (true, false, _) => "all is up to date",
+        (true, true, _) => "done: all is up to date",
+        (false, true, true) => "nothing was written",
+        (false, ..) => "pockitd migrate up writes the old ones anew",
+    };
+    let but = if is_damaged(versions) {
+        ", but for what cannot be read"
+    } else {
+        ""
+    };
+    lines.push(format!("{state}{but}"));
     lines.join("\n")
 }
 

@@ -185,7 +185,8 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
                 let reason = format!("{email} is the address of user {}", holder.user_id);
                 return Ok(Verdict::Taken(reason));
             }
-            Ok(_) | Err(storage::Error::NotFound(_)) => {}
+            // Whose account is damaged is told below, or by the write.
+            Ok(_) | Err(storage::Error::NotFound(_) | storage::Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -193,10 +194,18 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
         Ok(stored) if stored == *account => {}
         Ok(_) => return Ok(Verdict::Differs("the accounts differ".to_owned())),
         Err(storage::Error::NotFound(_)) => return Ok(Verdict::New),
+        Err(error @ storage::Error::Damaged { .. }) => {
+            return Ok(Verdict::Differs(error.to_string()));
+        }
         Err(error) => return Err(error),
     }
-    if store.profile(&account.user_id).await? != user.profile {
-        return Ok(Verdict::Differs("the profiles differ".to_owned()));
+    match store.profile(&account.user_id).await {
+        Ok(stored) if stored == user.profile => {}
+        Ok(_) => return Ok(Verdict::Differs("the profiles differ".to_owned())),
+        Err(error @ storage::Error::Damaged { .. }) => {
+            return Ok(Verdict::Differs(error.to_string()));
+        }
+        Err(error) => return Err(error),
     }
     let Some(picture) = &user.profile.picture else {
         return Ok(Verdict::Same);

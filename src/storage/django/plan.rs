@@ -1,6 +1,7 @@
 //! Finds out what a Django project calls its tables and columns, and reads rows by that.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -43,6 +44,8 @@ struct Table {
     columns: Vec<(String, String)>,
     /// Column, and the table that it points at.
     references: Vec<(String, String)>,
+    /// Columns of which no two rows have the same value.
+    unique: BTreeSet<String>,
 }
 
 impl Tables {
@@ -58,6 +61,14 @@ impl Tables {
                 connection.prepare("SELECT name, type FROM pragma_table_info(?1)")?;
             for column in statement.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?)))? {
                 table.columns.push(column?);
+            }
+            // A `OneToOneField` is a unique index of one column.
+            let sql = "SELECT min(part.name) FROM pragma_index_list(?1) AS list, pragma_index_info(list.name) AS part \
+                 WHERE list.\"unique\" = 1 AND list.partial = 0 GROUP BY list.name HAVING count(*) = 1 \
+                 UNION SELECT min(name) FROM pragma_table_info(?1) WHERE pk > 0 GROUP BY 1 = 1 HAVING count(*) = 1";
+            let mut statement = connection.prepare(sql)?;
+            for column in statement.query_map([&name], |row| row.get::<_, Option<String>>(0))? {
+                table.unique.extend(column?);
             }
             let sql = "SELECT \"from\", \"table\" FROM pragma_foreign_key_list(?1)";
             let mut statement = connection.prepare(sql)?;
@@ -97,8 +108,9 @@ impl Tables {
         }
     }
 
-    /// The table of profiles: the one that is named, or one that points at users and has a picture, and the column
-    /// that points.
+    /// The table of profiles: the one that is named, or the one that has a picture and points at users, at each once at
+    /// most (what a user has many of are not profiles but posts, and their pictures perhaps not for everybody); and the
+    /// column that points.
     fn profiles(&self, project: &Project, users: &str) -> Result<Option<(String, String)>, Error> {
         let named = project.columns.get(&Field::User);
         if let Some(name) = &project.profile_table {
@@ -112,13 +124,16 @@ impl Tables {
         let candidates = self.0.iter().filter(|(name, _)| *name != users);
         let mut found = candidates.filter_map(|(name, table)| {
             let column = table.pointing_at(users)?;
+            if !table.unique.contains(column) {
+                return None;
+            }
             let has = match wanted {
                 Some(wanted) => table.has(wanted),
                 None => table.first_of(&PICTURES).is_some(),
             };
             has.then(|| (name.clone(), column.to_owned()))
         });
-        // Several are somebody else's business, such as pictures in posts.
+        // Which of several it is, the operator must say.
         let first = found.next();
         Ok(first.filter(|_| found.next().is_none()))
     }

@@ -213,9 +213,13 @@ impl<'v> Writes<'v> {
             }
         }
         let removed = if is_there {
-            let stored = lookup::account(self.view, user_id)?;
-            self.remove_email(&stored);
-            let before = lookup::profile_record(self.view, user_id)?.picture;
+            if let Some(stored) = readable(lookup::account(self.view, user_id))? {
+                self.remove_email(&stored);
+            }
+            let before = match readable(lookup::profile_record(self.view, user_id))? {
+                Some(before) => before.picture,
+                None => self.picture_that_is_there(profile)?,
+            };
             self.drop_picture(user_id, before)?
         } else {
             None
@@ -247,6 +251,15 @@ impl<'v> Writes<'v> {
         })
     }
 
+    /// The picture of a profile, if it is in the store, too: what a damaged record most likely showed.
+    fn picture_that_is_there(&self, profile: &Profile) -> Result<Option<ShownPicture>, Error> {
+        let Some(picture) = &profile.picture else {
+            return Ok(None);
+        };
+        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
+        Ok(found.map(|_| ShownPicture::from(picture.clone())))
+    }
+
     /// The way from an account's e-mail address to it, where there is one.
     fn write_email(&mut self, account: &Account) -> Result<(), Error> {
         let Some(email) = &account.email else {
@@ -274,11 +287,13 @@ impl<'v> Writes<'v> {
 
     fn delete_user(&mut self, user: &UserId) -> Result<Done, Error> {
         let id = user.as_str().as_bytes();
-        let account = lookup::account(self.view, user)?;
-        let profile = lookup::profile_record(self.view, user)?;
-        let removed = self.drop_picture(user, profile.picture)?;
+        let account = readable(lookup::account(self.view, user))?;
+        let profile = readable(lookup::profile_record(self.view, user))?;
+        let removed = self.drop_picture(user, profile.and_then(|profile| profile.picture))?;
         self.remove(Table::Accounts, id);
-        self.remove_email(&account);
+        if let Some(account) = account {
+            self.remove_email(&account);
+        }
         self.remove(Table::Profiles, id);
         let gone = u64::from(removed.is_some());
         self.count(
@@ -387,5 +402,15 @@ impl<'v> Writes<'v> {
             self.view.set(table, key, value)?;
         }
         Ok(wrote)
+    }
+}
+
+/// None for a damaged record: a user of whom it is all that is left can be replaced or deleted. What it led to is found
+/// by the garbage collection.
+fn readable<T>(record: Result<T, Error>) -> Result<Option<T>, Error> {
+    match record {
+        Ok(record) => Ok(Some(record)),
+        Err(Error::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

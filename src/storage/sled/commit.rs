@@ -125,7 +125,7 @@ impl Committer {
                 Request::Heal(answer) => {
                     if self.heal() {
                         // Noted for those who ask whether writes may be tried.
-                        let _ = self.check_headroom(0);
+                        let _ = self.check_headroom(headroom::log_bytes(0, false));
                     }
                     let _ = answer.send(());
                 }
@@ -163,9 +163,9 @@ impl Committer {
             return;
         }
         let bytes = admitted.iter().map(|(change, _)| change.added_bytes());
-        if let Err(error) = self.check_headroom(bytes.sum()) {
-            let cause: &dyn StdError = &error;
-            tracing::error!(cause, "the disk does not take writes");
+        let removes = admitted.iter().all(|(change, _)| change.removes());
+        if let Err(error) = self.check_headroom(headroom::log_bytes(bytes.sum(), removes)) {
+            self.shared.activity.failed();
             for (_, answer) in admitted {
                 answer_with(answer, Err(error.clone()));
             }
@@ -222,17 +222,27 @@ impl Committer {
         admitted
     }
 
-    /// Asks the disk whether it will take so many bytes of pictures, and notes the answer.
-    fn check_headroom(&self, bytes: u64) -> Result<(), Error> {
+    /// Asks the disk whether it will take so many bytes, and notes the answer.
+    fn check_headroom(&self, needed: u64) -> Result<(), Error> {
         let log = self.shared.database_path().join("db");
-        let checked = self.shared.free_bytes().and_then(|free| {
-            let checked = headroom::check(&log, bytes, free);
-            checked.map_err(|error| io_failed("write to the database", error))
-        });
-        self.shared
-            .is_refusing
-            .store(checked.is_err(), Ordering::Relaxed);
-        checked.map_err(|error| self.full_or(error))
+        let checked = headroom::check(&log, needed)
+            .map_err(|error| self.full_or(io_failed("write to the database", error)))
+            .and_then(|()| match self.shared.free_bytes()? {
+                free if free < needed => Err(Error::DiskFull {
+                    free,
+                    free_min: needed.max(self.shared.free_bytes_min),
+                }),
+                _ => Ok(()),
+            });
+        let refuses = checked.is_err();
+        let refused = self.shared.is_refusing.swap(refuses, Ordering::Relaxed);
+        if let Err(error) = &checked
+            && !refused
+        {
+            let cause: &dyn StdError = error;
+            tracing::error!(cause, "the disk does not take writes");
+        }
+        checked
     }
 
     fn commit_durably(&self, changes: &[&Change]) -> Result<Vec<Result<Done, Error>>, Error> {

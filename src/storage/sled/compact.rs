@@ -109,7 +109,7 @@ impl Copy {
     /// See [`Store::compact`](crate::storage::Store::compact).
     pub(super) fn make(shared: &Arc<Shared>, watch: &Watch) -> Result<Self, Error> {
         let alone = Arc::clone(&shared.copying).try_lock_owned();
-        let alone = alone.map_err(|_| stopped("it is being done already"))?;
+        let alone = alone.map_err(|_| stopped("another compaction is running"))?;
         shared.touched.begin();
         // From here on a failure ends the notes. And as the database is sound, so is its name.
         if !shared.is_sound(shared.engine.blocking_read().as_ref()) {
@@ -308,5 +308,5 @@ pub(super) fn size_bytes(directory: &Path) -> u64 {
 }
 
 fn stopped(reason: &str) -> Error {
-    Error::Unavailable(format!("it was not written anew: {reason}"))
+    Error::Unavailable(format!("the store was not compacted: {reason}"))
 }

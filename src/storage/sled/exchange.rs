@@ -49,7 +49,14 @@ impl Committer {
         }
         copy.complete()?;
         let data_dir = &self.shared.data_dir;
-        exchange(data_dir).map_err(|error| io_failed(ATTEMPT, error))?;
+        if let Err(error) = exchange(data_dir) {
+            if !self.shared.database_path().exists() {
+                // Neither name could be given back. The next opening finds the database under the other.
+                copy.leave_files();
+                self.shared.is_failing.store(true, Ordering::Relaxed);
+            }
+            return Err(io_failed(ATTEMPT, error));
+        }
         if let Err(error) = data_dir::sync_directory(data_dir) {
             copy.leave_files();
             self.shared.is_failing.store(true, Ordering::Relaxed);
@@ -126,13 +133,16 @@ pub(super) fn new_directory(data_dir: &Path) -> PathBuf {
     data_dir.join("db.new")
 }
 
-/// Removes what is not the database.
+/// Removes what is not the database; nothing while it is not certain what that is.
 ///
 /// # Errors
 ///
 /// What the system says.
 pub(super) fn remove_left(data_dir: &Path) -> io::Result<()> {
-    let (_, new, old) = directories(data_dir);
+    let (database, new, old) = directories(data_dir);
+    if !database.exists() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     remove(&new)?;
     remove(&old)
 }
@@ -220,6 +230,17 @@ mod tests {
         settle(directory.path()).unwrap();
 
         assert_eq!(left(directory.path()), ["db.new"]);
+    }
+
+    #[test]
+    fn nothing_is_removed_while_the_database_has_another_name() {
+        let directory = directory(&["db.new", "db.old"]);
+
+        remove_left(directory.path()).unwrap_err();
+
+        assert_eq!(left(directory.path()), ["db.new", "db.old"]);
+        settle(directory.path()).unwrap();
+        assert!(directory.path().join("db/db.old").exists());
     }
 
     #[test]

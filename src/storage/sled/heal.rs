@@ -15,6 +15,7 @@ use crate::storage::sled::commit::flush;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::exchange;
 use crate::storage::sled::opening;
 use crate::storage::sled::transaction;
 
@@ -64,6 +65,11 @@ impl Committer {
             return;
         }
         let path = self.shared.database_path();
+        // Where an exchange with a copy was stopped half-way, it has another name.
+        if let Err(error) = exchange::settle(&self.shared.data_dir) {
+            tracing::error!(%error, "the store cannot be opened again: its directory cannot be put in order");
+            return;
+        }
         // Where a sync has failed, the kernel shows what was written although the disk may not have it. What sled finds
         // must be what a power cut would leave, or it would go on writing behind a gap.
         if let Err(error) = data_dir::forget_cached(&path.join("db")) {

@@ -359,6 +359,28 @@ fn project_that_is_not_understood_is_refused_with_a_sentence_that_helps() {
 }
 
 #[test]
+fn pictures_of_posts_are_nobodys_profile_picture() {
+    let project = Project::made(
+        "CREATE TABLE m_user (id integer PRIMARY KEY, email text, password text);
+        CREATE TABLE post (id integer PRIMARY KEY, author_id integer REFERENCES m_user (id), name text, image text);
+        INSERT INTO m_user VALUES (1, 'ada@example.org', '');
+        INSERT INTO post VALUES (1, 1, 'Private', 'rgb.png');",
+    );
+    let rgb = crate::support::fixture("rgb.png");
+    fs::write(project.path().join("media/rgb.png"), rgb).unwrap();
+
+    let server = Setup::new().start_after(|home| {
+        assert_eq!(project.told(home, &[]).1, summary([1, 1, 0, 0, 0, 0, 0]));
+    });
+
+    let ada = profile(&server, "1");
+    assert_eq!(
+        (&ada["name"], &ada["has_picture"]),
+        (&json!("ada"), &json!(false))
+    );
+}
+
+#[test]
 fn picture_behind_a_link_out_of_the_media_folder_is_not_read() {
     let sql = "CREATE TABLE m_user (id int, email text, password text, avatar text);
         INSERT INTO m_user VALUES (1, 'a@example.org', '', 'link.png'), (2, 'b@example.org', '', '/etc/passwd'),

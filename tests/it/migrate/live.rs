@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Origin, archive, counted, entries, home, hostile, import, listed, look};
 use crate::support::process::assert_failed;
+use crate::support::raw::Raw;
 use crate::support::{Form, PICTURE, Request, Server, User, fixture};
 
 /// Clients that replace their pictures until they are to end.
@@ -47,6 +48,42 @@ impl Uploads {
         self.stop.store(true, Ordering::Relaxed);
         let clients = self.clients.into_iter();
         clients.map(|client| client.join().unwrap()).collect()
+    }
+}
+
+#[test]
+fn archive_heals_users_whose_records_are_damaged() {
+    let mut origin = Origin::new();
+    let file = origin.export();
+    let has_picture = |(_, shown): &(&String, &(Value, _))| shown.0["has_picture"] == true;
+    let damaged: Vec<String> = origin
+        .shown
+        .iter()
+        .filter(has_picture)
+        .map(|(id, _)| id.clone())
+        .collect();
+    {
+        let raw = Raw::open(&origin.server.home().data_dir());
+        raw.damage_record("accounts", &damaged[0]);
+        raw.damage_record("profiles", &damaged[1]);
+    }
+    origin.server.home().run(&["check", "store"]).expect(1);
+
+    let told = import(origin.server.home(), &[&file, "--on-conflict", "replace"]);
+
+    assert_eq!(told, counted(3, 2, [0, 2, 1, 0]));
+    origin.server.home().run(&["check", "store"]).expect(0);
+    origin.server.restart();
+    for (id, shown) in &origin.shown {
+        assert_eq!(look(&origin.server, id), *shown);
+    }
+    for id in &damaged {
+        origin.server.stop();
+        Raw::open(&origin.server.home().data_dir()).damage_record("profiles", id);
+        origin.server.home().run(&["user", "delete", id]).expect(0);
+        origin.server.restart();
+        let path = format!("/api/users/{id}/profile/");
+        origin.server.get(&path).expect(404);
     }
 }
 
