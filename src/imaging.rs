@@ -9,6 +9,7 @@
 
 mod bytes;
 mod canvas;
+mod cause;
 mod color;
 mod encode;
 mod exif;
@@ -46,8 +47,8 @@ use crate::domain::picture::Rendition;
 pub use plain::plain_jpeg_dimensions;
 pub use render::stages::Stages;
 
-/// Why there is no picture. The upload's fault, except [`Error::Internal`].
-#[derive(Debug, thiserror::Error)]
+/// Why there is no picture. The upload's fault, except [`Error::Internal`]. Decode workers send it.
+#[derive(Debug, Deserialize, Serialize, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum Error {
     #[error("the file is empty")]
@@ -77,9 +78,18 @@ pub enum Error {
         height: u32,
     },
     #[error("cannot decode the {0} file")]
-    Malformed(Format, #[source] Box<dyn StdError + Send + Sync>),
+    Malformed(
+        Format,
+        #[source]
+        #[serde(with = "cause")]
+        Box<dyn StdError + Send + Sync>,
+    ),
     #[error("cannot encode the picture")]
-    Internal(#[source] Box<dyn StdError + Send + Sync>),
+    Internal(
+        #[source]
+        #[serde(with = "cause")]
+        Box<dyn StdError + Send + Sync>,
+    ),
 }
 
 /// Whether C and C++ may run on the bytes of an upload. The encoder is C, too, but it reads only pixels that we made, in

@@ -182,10 +182,11 @@ impl App {
     /// See [`StartError`].
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let store = storage::open(&config.storage).await?;
-        Self::with_store(config, store, system_clock).await
+        let key = keys::find(&config.auth, &config.storage.data_dir)?;
+        Self::with_store(config, store, key, system_clock).await
     }
 
-    /// The same over any store and clock.
+    /// The same over any store, key and clock.
     ///
     /// # Errors
     ///
@@ -193,13 +194,14 @@ impl App {
     pub async fn with_store(
         config: Config,
         store: Arc<dyn Store>,
+        key: keys::Found,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let key_file = config.storage.data_dir.join(keys::FILE_NAME);
-        let had_key = key_file.exists();
-        let admin = Arc::new(Admin::new(&config, Arc::clone(&store), clock)?);
-        if !had_key && key_file.exists() && store.counts().await?.users > 0 {
-            tracing::warn!(file = %key_file.display(), "the signing key was gone: tokens made before are void now");
+        let admin = Arc::new(Admin::new(&config, Arc::clone(&store), &key, clock)?);
+        if let Some(file) = &key.made
+            && store.counts().await?.users > 0
+        {
+            tracing::warn!(file = %file.display(), "the signing key was gone: tokens made before are void now");
         }
         admin.keys.add_issuers(&config.auth).await?;
         let (workers, in_force) = Pool::start(&config.workers, &config.picture).await?;

@@ -383,7 +383,7 @@ impl Pool {
                         shared.tally.retire(Retirement::Native);
                     }
                     return match outcome.reply {
-                        Reply::Refused(refused) => Err(Error::Picture(refused.into())),
+                        Reply::Refused(refused) => Err(Error::Picture(refused)),
                         _ => Ok(outcome),
                     };
                 }

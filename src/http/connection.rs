@@ -40,8 +40,9 @@ const WINDOW_BYTES: u32 = 256 * 1_024;
 /// Streams that a client opened and reset before they were looked at, before the connection is given up: a flood of
 /// them costs the client nothing (CVE-2023-44487).
 const RESETS_PENDING_MAX: usize = 20;
-/// Streams that broke the protocol and were reset for it, before the connection is given up (CVE-2025-8671).
-const RESETS_FOR_ERRORS_MAX: usize = 64;
+/// Streams that broke the protocol, or were one too many, and were reset for it, before the connection is given up
+/// (CVE-2025-8671). Clients may open a hundred before they hear of `tls.http2_streams_max`, and have done nothing wrong.
+const RESETS_FOR_ERRORS_MAX: usize = 128;
 /// A connection that is to end has to take so much of its last answers within each `http.write_timeout_ms`, in bytes.
 const PROGRESS_BYTES_MIN: u64 = 1_024;
 

@@ -78,14 +78,18 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Finds the key and builds on a store that is open.
+    /// Builds on a store that is open.
     ///
     /// # Errors
     ///
     /// See [`StartError`].
-    pub fn new(config: &Config, store: Arc<dyn Store>, clock: Clock) -> Result<Self, StartError> {
-        let found = keys::find(&config.auth, &config.storage.data_dir)?;
-        if let Some(file) = &found.made {
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        key: &keys::Found,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        if let Some(file) = &key.made {
             tracing::info!(file = %file.display(), "made a signing key; keep it: without it every token is void");
         }
         Ok(Self {
@@ -93,7 +97,7 @@ impl Admin {
             decoding: OnceCell::new(),
             clock,
             store,
-            keys: Keyring::local(&found.secret, config.auth.leeway_s)?,
+            keys: Keyring::local(&key.secret, config.auth.leeway_s)?,
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
             hash_places: Arc::new(Semaphore::new(
@@ -117,7 +121,8 @@ impl Admin {
     /// See [`StartError`].
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let store = storage::open(&config.storage).await?;
-        Self::new(config, store, system_clock)
+        let key = keys::find(&config.auth, &config.storage.data_dir)?;
+        Self::new(config, store, &key, system_clock)
     }
 
     /// A file that nobody else sees and that is gone when it is closed, in the data directory.

@@ -12,7 +12,7 @@ use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::imaging::Renderer;
 use crate::workers::protocol;
-use crate::workers::protocol::{Announced, Forbidden, Job, Ready, Refused, Reply, Setup};
+use crate::workers::protocol::{Announced, Forbidden, Job, Ready, Reply, Setup};
 use crate::workers::sandbox;
 
 /// Exit code when the socket to the server breaks or speaks nonsense.
@@ -78,7 +78,7 @@ fn perform(
         }
         Job::Placeholder => match renderer.placeholder() {
             Ok(renditions) => (Reply::Placeholder(announced(&renditions)), renditions),
-            Err(error) => (Reply::Refused(Refused::from(&error)), Vec::new()),
+            Err(error) => (Reply::Refused(error), Vec::new()),
         },
         Job::Attempt(forbidden) => (Reply::Attempted(attempt(forbidden)), Vec::new()),
     };
@@ -114,7 +114,7 @@ fn render(
             (reply, done.renditions)
         }
         Ok(None) => (Reply::NeedsNative, Vec::new()),
-        Err(error) => (Reply::Refused(Refused::from(&error)), Vec::new()),
+        Err(error) => (Reply::Refused(error), Vec::new()),
     }
 }
 

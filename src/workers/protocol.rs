@@ -91,7 +91,7 @@ pub(super) enum Reply {
     /// It takes C or C++ to decode this, which was not allowed.
     NeedsNative,
     Placeholder(Vec<Announced>),
-    Refused(Refused),
+    Refused(imaging::Error),
     /// The forbidden thing was refused with this error, or went through.
     Attempted(Result<(), String>),
 }
@@ -101,120 +101,6 @@ pub(super) enum Reply {
 pub(super) struct Announced {
     pub(super) size_px: u16,
     pub(super) length: u32,
-}
-
-/// [`imaging::Error`] in a form that can travel: causes become text.
-#[derive(Debug, Deserialize, Serialize)]
-pub(super) enum Refused {
-    Empty,
-    NotAnImage,
-    UnsupportedFormat(String),
-    TooManyPixels {
-        width: u32,
-        height: u32,
-        pixels: u64,
-        pixels_max: u64,
-    },
-    SideTooLong {
-        width: u32,
-        height: u32,
-        side_px_max: u32,
-    },
-    CropOutside {
-        right: u64,
-        bottom: u64,
-        width: u32,
-        height: u32,
-    },
-    Malformed(Format, String),
-    Internal(String),
-}
-
-impl From<&imaging::Error> for Refused {
-    fn from(error: &imaging::Error) -> Self {
-        use imaging::Error as E;
-        match *error {
-            E::Empty => Self::Empty,
-            E::NotAnImage => Self::NotAnImage,
-            E::UnsupportedFormat(ref name) => Self::UnsupportedFormat(name.clone().into_owned()),
-            E::TooManyPixels {
-                width,
-                height,
-                pixels,
-                pixels_max,
-            } => Self::TooManyPixels {
-                width,
-                height,
-                pixels,
-                pixels_max,
-            },
-            E::SideTooLong {
-                width,
-                height,
-                side_px_max,
-            } => Self::SideTooLong {
-                width,
-                height,
-                side_px_max,
-            },
-            E::CropOutside {
-                right,
-                bottom,
-                width,
-                height,
-            } => Self::CropOutside {
-                right,
-                bottom,
-                width,
-                height,
-            },
-            E::Malformed(format, ref cause) => Self::Malformed(format, cause.to_string()),
-            E::Internal(ref cause) => Self::Internal(cause.to_string()),
-        }
-    }
-}
-
-impl From<Refused> for imaging::Error {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Empty => Self::Empty,
-            Refused::NotAnImage => Self::NotAnImage,
-            Refused::UnsupportedFormat(name) => Self::UnsupportedFormat(name.into()),
-            Refused::TooManyPixels {
-                width,
-                height,
-                pixels,
-                pixels_max,
-            } => Self::TooManyPixels {
-                width,
-                height,
-                pixels,
-                pixels_max,
-            },
-            Refused::SideTooLong {
-                width,
-                height,
-                side_px_max,
-            } => Self::SideTooLong {
-                width,
-                height,
-                side_px_max,
-            },
-            Refused::CropOutside {
-                right,
-                bottom,
-                width,
-                height,
-            } => Self::CropOutside {
-                right,
-                bottom,
-                width,
-                height,
-            },
-            Refused::Malformed(format, cause) => Self::Malformed(format, cause.into()),
-            Refused::Internal(cause) => Self::Internal(cause.into()),
-        }
-    }
 }
 
 /// Writes a frame: the worker's side.

@@ -1,6 +1,8 @@
 //! Who is asked for a token, how the header is read, and where the key comes from: djangorestframework-simplejwt's
 //! answers, to the letter and in its order of keys.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::support::token::{SECRET, access, not_valid};
@@ -157,4 +159,35 @@ fn secret_may_come_from_a_file() {
 
     with_token(&server, &access(&user.id)).expect(200);
     assert!(!server.home().data_dir().join("signing.key").exists());
+}
+
+#[test]
+fn log_in_takes_as_long_for_an_unknown_address_as_for_a_wrong_password() {
+    let server = Setup::new()
+        .set("auth.argon2_memory_kib", "16384")
+        .set("rate_limit.logins_per_minute_per_address", "0")
+        .set("rate_limit.failed_logins_per_hour_per_name", "0")
+        .start();
+    let known = server.user().email;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..12 {
+        // In turns, so that a busy moment falls on both.
+        for (email, times) in [known.as_str(), "nobody@example.org"]
+            .iter()
+            .zip(&mut times)
+        {
+            let body = json!({ "email": email, "password": "another password" });
+            let begun = Instant::now();
+            server
+                .send(&Request::post("/api/auth/login/").json(&body))
+                .expect(401);
+            times.push(begun.elapsed());
+        }
+    }
+    // Load only ever makes a request slower.
+    let [known, unknown] = times.map(|times| times.into_iter().min().unwrap());
+
+    // Without a hash, an answer takes a small part of that.
+    assert!(unknown * 3 > known * 2, "{unknown:?} and {known:?}");
+    assert!(known * 3 > unknown * 2, "{unknown:?} and {known:?}");
 }

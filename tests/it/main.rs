@@ -43,6 +43,7 @@ mod gc;
 mod heads;
 mod health;
 mod hevc;
+mod http2;
 mod issuers;
 mod jwks;
 mod limits;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::fixtures::photo_12_megapixels;
+use crate::support::fixtures::{jpeg_of, photo_12_megapixels, repository};
 use crate::support::process::{Outcome, children, status};
 use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
 
@@ -280,4 +280,45 @@ fn user_with_many_pictures_leaves_a_worker_for_others() {
         let waiting = floods.iter().filter(|flood| !flood.is_finished()).count();
         assert!(waiting >= 2, "it waited for the others: {waiting}");
     });
+}
+
+#[test]
+fn picture_is_the_same_whatever_was_decoded_before_it() {
+    let server = Server::with(&[("workers.count", "1"), ("rate_limit.uploads_per_hour", "0")]);
+    let user = server.user();
+    let noise = noise();
+    // All that C reads, the damaged and the lying above all: what they leave open could be filled by another's pixels.
+    let files = std::fs::read_dir(repository().join("tests/fixtures")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names
+        .filter(|name| name.ends_with(".heic") || name.ends_with(".jpg"))
+        .collect();
+    names.sort_unstable();
+    let made = |name: &String| {
+        let reply = server.upload(&user, &fixture(name));
+        let pictures = (reply.status == 200).then(|| server.pictures(&reply.json()));
+        (reply.status, pictures)
+    };
+    let first: Vec<_> = names.iter().map(made).collect();
+
+    for (name, first) in names.iter().zip(&first).rev() {
+        server.upload(&user, &noise).expect(200);
+
+        assert!(made(name) == *first, "{name} depends on what came before");
+    }
+
+    assert!(first.iter().any(|(status, _)| *status == 400));
+    assert!(first.iter().filter(|(status, _)| *status == 200).count() > 40);
+}
+
+/// A JPEG without two equal blocks.
+fn noise() -> Vec<u8> {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let pixels = (0..512 * 512 * 3).map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 56) as u8
+    });
+    jpeg_of(&pixels.collect::<Vec<_>>(), 512, 512, 90)
 }

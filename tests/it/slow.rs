@@ -311,3 +311,23 @@ fn too_slow((name, value): (&str, &str), begin: &str, rate: &str) {
     assert_eq!(reply.status, 408, "{}", reply.text());
     assert!(reply.text().contains(rate), "{}", reply.text());
 }
+
+#[test]
+fn client_that_takes_no_answer_is_cut_off() {
+    let server = Server::with(&[("http.write_timeout_ms", "500")]);
+    let (_, profile) = server.user_with_picture();
+    let path = server.path(&profile["profile_picture_url"]);
+    let answer = server.get(&path).expect(200).body.len();
+    // Far more than the buffers of both sides hold.
+    let count = 100_000_000 / answer;
+    let connection = Connection::open(server.address());
+    connection.write_beside(Request::get(&path).bytes(server.address()).repeat(count));
+
+    // The pause is the attack.
+    thread::sleep(Duration::from_secs(3));
+    let taken = connection.patience(Duration::from_secs(20)).rest().len();
+
+    assert!(taken > 0, "it was answered");
+    assert!(taken < count * answer, "{taken} bytes: it was waited for");
+    server.get(&path).expect(200);
+}
