@@ -13,6 +13,7 @@ mod cors;
 mod crowd;
 mod disposition;
 mod error;
+mod fields;
 mod form;
 mod framing;
 #[cfg(fuzzing)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use hyper::header::CONTENT_DISPOSITION;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use tokio::sync::Mutex;
 
@@ -19,7 +19,7 @@ use crate::http::body;
 use crate::http::body::Body;
 use crate::http::disposition::{Disposition, Kind};
 use crate::http::request::Refusal;
-use crate::http::request::media_type;
+use crate::http::request::{content_type, media_type};
 use crate::http::room::{Room, Taken};
 
 /// What the form holds.
@@ -53,24 +53,10 @@ pub(super) async fn read(
     room: &Room,
     config: &config::Http,
 ) -> Result<Form, Refusal> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|field| field.to_str().ok())
-        .unwrap_or_default();
     if media_type(headers) != "multipart/form-data" {
-        return Err(Refusal::MediaType(content_type.to_owned()));
+        return Err(Refusal::MediaType(content_type(headers).to_owned()));
     }
-    let boundary = multer::parse_boundary(content_type).unwrap_or_default();
-    if !(1..=BOUNDARY_CHARS_MAX).contains(&boundary.len()) {
-        let found = if boundary.is_empty() {
-            "None"
-        } else {
-            "too long"
-        };
-        return Err(Refusal::Multipart(format!(
-            "Invalid boundary in multipart: {found}"
-        )));
-    }
+    let boundary = boundary(headers)?;
     let limit = config.upload_bytes_max;
     let body_max = limit.saturating_add(config.form_overhead_bytes_max);
     let announced = body.announced();
@@ -107,6 +93,21 @@ pub(super) async fn read(
         image: Bytes::from_owner(Held { bytes, _room: room }),
         crop,
     })
+}
+
+/// What separates the parts.
+pub(super) fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
+    let boundary = multer::parse_boundary(content_type(headers)).unwrap_or_default();
+    if (1..=BOUNDARY_CHARS_MAX).contains(&boundary.len()) {
+        return Ok(boundary);
+    }
+    let found = if boundary.is_empty() {
+        "None"
+    } else {
+        "too long"
+    };
+    let sentence = format!("Invalid boundary in multipart: {found}");
+    Err(Refusal::Multipart(sentence))
 }
 
 async fn parts(

@@ -1,12 +1,14 @@
-//! What a request says in its head and in a JSON body, and why it is refused when it says it wrongly.
+//! What a request says in its head and in a body of fields, and why it is refused when it says it wrongly.
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use serde_json::{Map, Value, json};
 
+use crate::config;
 use crate::domain::picture::InvalidCrop;
 use crate::domain::user::Invalid;
 use crate::http::body::Body;
+use crate::http::fields;
 use crate::http::framing::Violation;
 
 /// Why a request is refused before a use case sees it.
@@ -163,13 +165,17 @@ pub(super) fn wants_problem(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The media type without its parameters, in lower case; empty without one.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let field = headers
+/// The `Content-Type` as it stands; empty without one.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers
         .get(CONTENT_TYPE)
         .and_then(|field| field.to_str().ok())
-        .unwrap_or_default();
-    field
+        .unwrap_or_default()
+}
+
+/// The media type without its parameters, in lower case; empty without one.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    content_type(headers)
         .split(';')
         .next()
         .unwrap_or_default()
@@ -177,42 +183,39 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-/// The fields of a JSON object, each asked for by name; what is wrong with any is told for all at once.
+/// The fields of a JSON object or of a form, each asked for by name; what is wrong with any is told for all at once.
 #[derive(Debug)]
 pub(super) struct Fields {
     values: Map<String, Value>,
     errors: Map<String, Value>,
+    /// A form cannot leave out what its reader left empty.
+    is_form: bool,
 }
 
 impl Fields {
-    /// Reads a body of at most `bytes_max` bytes.
+    /// Reads a body within the bounds on JSON, which hold for forms, too.
     pub(super) async fn read(
         headers: &HeaderMap,
         body: Body,
-        bytes_max: u64,
+        config: &config::Http,
     ) -> Result<Self, Refusal> {
-        if media_type(headers) != "application/json" {
-            let found = headers
-                .get(CONTENT_TYPE)
-                .and_then(|field| field.to_str().ok())
-                .unwrap_or_default();
-            return Err(Refusal::MediaType(found.to_owned()));
-        }
-        let bytes = body.collect(bytes_max).await?;
-        let value =
-            serde_json::from_slice(&bytes).map_err(|error| Refusal::Json(error.to_string()))?;
-        let values = match value {
-            Value::Object(values) => values,
-            Value::Array(_) => return Err(Refusal::NotAnObject("list")),
-            Value::String(_) => return Err(Refusal::NotAnObject("str")),
-            Value::Number(number) if number.is_f64() => return Err(Refusal::NotAnObject("float")),
-            Value::Number(_) => return Err(Refusal::NotAnObject("int")),
-            Value::Bool(_) => return Err(Refusal::NotAnObject("bool")),
-            Value::Null => return Err(Refusal::NoData),
+        let bytes_max = config.json_bytes_max;
+        let parts_max = config.form_parts_max;
+        let (values, is_form) = match media_type(headers).as_str() {
+            "application/json" => (object(&body.collect(bytes_max).await?)?, false),
+            "application/x-www-form-urlencoded" if fields::is_utf8(headers) => {
+                (fields::urlencoded(&body.collect(bytes_max).await?), true)
+            }
+            "multipart/form-data" if fields::is_utf8(headers) => {
+                let bytes = body.collect(bytes_max).await?;
+                (fields::multipart(headers, bytes, parts_max).await?, true)
+            }
+            _ => return Err(Refusal::MediaType(content_type(headers).to_owned())),
         };
         Ok(Self {
             values,
             errors: Map::new(),
+            is_form,
         })
     }
 
@@ -222,11 +225,19 @@ impl Fields {
             self.reject(name, "This field is required.");
             return None;
         }
-        self.optional(name)
+        self.changed(name)
     }
 
-    /// A text that may be left out, but not be null.
+    /// A text that may be left out, but not be null; in a form, to leave it empty is to leave it out.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        if self.is_form && self.values.get(name).is_some_and(|value| value == "") {
+            return None;
+        }
+        self.changed(name)
+    }
+
+    /// A text that is left out to stay as it is.
+    pub(super) fn changed(&mut self, name: &'static str) -> Option<String> {
         match self.values.remove(name)? {
             Value::String(text) if text.is_empty() => {
                 self.reject(name, "This field may not be blank.");
@@ -264,6 +275,18 @@ impl Fields {
 
     fn reject(&mut self, name: &'static str, sentence: &str) {
         self.errors.insert(name.to_owned(), json!([sentence]));
+    }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    match serde_json::from_slice(bytes).map_err(|error| Refusal::Json(error.to_string()))? {
+        Value::Object(values) => Ok(values),
+        Value::Array(_) => Err(Refusal::NotAnObject("list")),
+        Value::String(_) => Err(Refusal::NotAnObject("str")),
+        Value::Number(number) if number.is_f64() => Err(Refusal::NotAnObject("float")),
+        Value::Number(_) => Err(Refusal::NotAnObject("int")),
+        Value::Bool(_) => Err(Refusal::NotAnObject("bool")),
+        Value::Null => Err(Refusal::NoData),
     }
 }
 

@@ -38,6 +38,7 @@ mod conditional;
 mod corpus;
 mod cors;
 mod download;
+mod fields;
 mod forms;
 mod gc;
 mod heads;

@@ -81,7 +81,7 @@ async fn read(context: Context<'_>, request: Request<Body>) -> Result<Fields, Ap
         return Err(error::not_found());
     }
     let (headers, body) = split(request);
-    Ok(Fields::read(&headers, body, context.app.config.http.json_bytes_max).await?)
+    Ok(Fields::read(&headers, body, &context.app.config.http).await?)
 }
 
 fn session_reply(status: StatusCode, session: &Session) -> Reply {

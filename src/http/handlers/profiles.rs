@@ -51,8 +51,8 @@ pub(in crate::http) async fn rename(
 ) -> Result<Reply, ApiError> {
     let (headers, body) = split(request);
     let caller = context.authenticate(&headers).await?;
-    let mut fields = Fields::read(&headers, body, context.app.config.http.json_bytes_max).await?;
-    let name = fields.optional("name");
+    let mut fields = Fields::read(&headers, body, &context.app.config.http).await?;
+    let name = fields.changed("name");
     let name: Option<DisplayName> = fields.parsed("name", name);
     fields.finish()?;
     let expected = context.expected(&headers, &caller).await?;
