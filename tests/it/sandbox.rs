@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::support::fixtures::{jpeg_of, photo_12_megapixels, repository};
+use crate::support::fixtures::{jpeg_of, photo_12_megapixels};
 use crate::support::process::{Outcome, children, status};
 use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
 
@@ -287,19 +287,25 @@ fn picture_is_the_same_whatever_was_decoded_before_it() {
     let server = Server::with(&[("workers.count", "1"), ("rate_limit.uploads_per_hour", "0")]);
     let user = server.user();
     let noise = noise();
-    // All that C reads, the damaged and the lying above all: what they leave open could be filled by another's pixels.
-    let files = std::fs::read_dir(repository().join("tests/fixtures")).unwrap();
-    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names
-        .filter(|name| name.ends_with(".heic") || name.ends_with(".jpg"))
-        .collect();
-    names.sort_unstable();
-    let made = |name: &String| {
+    // Damaged and lying ones above all: what they leave open could be filled by another's pixels.
+    let names = [
+        "truncated.jpg",
+        "corrupt.jpg",
+        "cmyk.jpg",
+        "corrupt.heic",
+        "truncated.heic",
+        "lying-ispe.heic",
+        "tiny-lies.heic",
+        "grid.heic",
+        "overlay.heic",
+        "odd-size.heic",
+    ];
+    let made = |name: &str| {
         let reply = server.upload(&user, &fixture(name));
         let pictures = (reply.status == 200).then(|| server.pictures(&reply.json()));
         (reply.status, pictures)
     };
-    let first: Vec<_> = names.iter().map(made).collect();
+    let first: Vec<_> = names.iter().copied().map(made).collect();
 
     for (name, first) in names.iter().zip(&first).rev() {
         server.upload(&user, &noise).expect(200);
@@ -307,8 +313,8 @@ fn picture_is_the_same_whatever_was_decoded_before_it() {
         assert!(made(name) == *first, "{name} depends on what came before");
     }
 
-    assert!(first.iter().any(|(status, _)| *status == 400));
-    assert!(first.iter().filter(|(status, _)| *status == 200).count() > 40);
+    let accepted = first.iter().filter(|(status, _)| *status == 200).count();
+    assert!((3..names.len()).contains(&accepted), "{accepted}");
 }
 
 /// A JPEG without two equal blocks.
