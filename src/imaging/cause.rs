@@ -6,7 +6,6 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 type Cause = Box<dyn Error + Send + Sync>;
 
-#[expect(clippy::borrowed_box, reason = "the signature that serde asks for")]
 pub(super) fn serialize<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(cause)
 }
