@@ -61,11 +61,14 @@ fn whole_life_of_an_account_in_forms() {
     }
 }
 
+/// Where to, which fields, and what is answered.
+type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], &'c str);
+
 #[test]
 fn refusals_are_those_of_json() {
     let server = Server::start();
     let good = ("email", "ada@example.org");
-    let cases: [(&str, &[(&str, &str)], &str); 7] = [
+    let cases: [Case<'_>; 7] = [
         (
             REGISTER,
             &[("other", "x")],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,9 +17,16 @@ fn server() -> Server {
 
 /// The address that the log names.
 fn address(server: &Server) -> SocketAddr {
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("serving metrics"));
-    let line = line.unwrap_or_else(|| panic!("no line about metrics: {log}"));
+    let until = Instant::now() + DEADLINE;
+    // The log comes by another pipe than the line that says that the server listens.
+    let line = loop {
+        let log = server.log();
+        if let Some(line) = log.lines().find(|line| line.contains("serving metrics")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < until, "no line about metrics: {log}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let (_, rest) = line.split_once("http://").unwrap();
     let end = rest.find("/metrics").unwrap();
     rest[..end].parse().unwrap()
