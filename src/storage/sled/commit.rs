@@ -235,9 +235,9 @@ impl Committer {
                 _ => Ok(()),
             });
         let refuses = checked.is_err();
-        let refused = self.shared.is_refusing.swap(refuses, Ordering::Relaxed);
+        let before = self.shared.is_refusing.swap(refuses, Ordering::Relaxed);
         if let Err(error) = &checked
-            && !refused
+            && !before
         {
             let cause: &dyn StdError = error;
             tracing::error!(cause, "the disk does not take writes");
