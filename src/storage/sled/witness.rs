@@ -10,18 +10,23 @@
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::path::PathBuf;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Name of the file in the data directory.
 pub(super) const FILE_NAME: &str = "acknowledged";
 
-/// The open file.
+/// The file, open for notes.
 #[derive(Debug)]
-pub(super) struct Witness(File);
+pub(super) struct Witness {
+    file: File,
+    path: PathBuf,
+}
 
 impl Witness {
     /// Opens the file, makes it if it is missing.
@@ -30,14 +35,15 @@ impl Witness {
     ///
     /// What the system says.
     pub(super) fn open(data_dir: &Path) -> io::Result<Self> {
-        OpenOptions::new()
+        let path = data_dir.join(FILE_NAME);
+        let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .mode(0o600)
-            .open(data_dir.join(FILE_NAME))
-            .map(Self)
+            .open(&path)?;
+        Ok(Self { file, path })
     }
 
     /// The number last noted; none in a new file or one that a power cut has torn.
@@ -46,12 +52,9 @@ impl Witness {
     ///
     /// What the system says.
     pub(super) fn commits(&self) -> io::Result<Option<u64>> {
-        let mut bytes = [0; 16];
-        // From the beginning, however often: the file is open for as long as the store is.
-        match self.0.read_exact_at(&mut bytes, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            other => other?,
-        }
+        let mut bytes = Vec::new();
+        // Opened for each reading, as each must begin at the beginning.
+        File::open(&self.path)?.take(16).read_to_end(&mut bytes)?;
         let parts = bytes
             .split_first_chunk::<8>()
             .and_then(|(number, rest)| Some((number, rest.first_chunk::<8>()?)));
@@ -72,7 +75,7 @@ impl Witness {
         head.copy_from_slice(&number);
         tail.copy_from_slice(&xxh3_64(&number).to_be_bytes());
         // One write within one sector: no reader sees half of it.
-        self.0.write_all_at(&bytes, 0)
+        self.file.write_all_at(&bytes, 0)
     }
 }
 
