@@ -27,6 +27,17 @@ async fn churn(store: &Arc<dyn Store>, last: u64) {
     }
 }
 
+/// A store with much space that it does not use.
+async fn churned(place: &Directory) -> Arc<dyn Store> {
+    let store = place.open().await;
+    for number in 0..USERS {
+        let created = store.create_user(account(&format!("user{number}")), "Some".parse().unwrap());
+        created.await.unwrap();
+    }
+    churn(&store, 1).await;
+    store
+}
+
 async fn has_the_last(store: &Arc<dyn Store>, last: u64) {
     for number in 0..USERS {
         let (shown, renditions) = usual_picture(last + number);
@@ -45,12 +56,7 @@ async fn has_the_last(store: &Arc<dyn Store>, last: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_of_replaced_pictures_comes_back_beside_writes() {
     let place = Directory::new();
-    let store = place.open().await;
-    for number in 0..USERS {
-        let created = store.create_user(account(&format!("user{number}")), "Some".parse().unwrap());
-        created.await.unwrap();
-    }
-    churn(&store, 1).await;
+    let store = churned(&place).await;
 
     let watch = Watch::default();
     let alone = store.compact(&watch).await.unwrap().unwrap();
@@ -78,12 +84,7 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_compaction_changes_nothing_and_can_be_begun_again() {
     let place = Directory::new();
-    let store = place.open().await;
-    for number in 0..USERS {
-        let created = store.create_user(account(&format!("user{number}")), "Some".parse().unwrap());
-        created.await.unwrap();
-    }
-    churn(&store, 1).await;
+    let store = churned(&place).await;
     for milliseconds in [0, 1, 5, 20] {
         let watch = Watch::default();
         let limit = std::time::Duration::from_millis(milliseconds);
