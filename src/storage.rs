@@ -36,6 +36,7 @@ use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
 use crate::storage::upkeep::Compacted;
 use crate::storage::upkeep::Forwarded;
+use crate::storage::upkeep::KeyedUpload;
 use crate::storage::upkeep::Making;
 use crate::storage::upkeep::Original;
 use crate::storage::upkeep::Schema;
@@ -310,7 +311,7 @@ pub trait Store: Debug + Send + Sync + 'static {
         self.store_picture(user, picture, renditions, making).await
     }
 
-    /// The same, with how the picture was made.
+    /// The same, with how the picture was made; with [`Making::keyed`], remembers that in the same step.
     ///
     /// # Errors
     ///
@@ -323,6 +324,16 @@ pub trait Store: Debug + Send + Sync + 'static {
         renditions: Vec<Rendition>,
         making: Making,
     ) -> Result<Profile, Error>;
+
+    /// The upload with an idempotency key of that name, if it is among the user's newest: at least as long as no
+    /// [`Keyed`](crate::storage::upkeep::Keyed) of theirs asked to forget it, [`KeyedUpload::KEPT_MAX`] of them. It was
+    /// remembered in one step with its picture, and is there whatever has become of that. It goes with its user, and when
+    /// they are put anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`].
+    async fn keyed_upload(&self, user: &UserId, key: &str) -> Result<Option<KeyedUpload>, Error>;
 
     /// What names the settings that a live picture was made with, if that is known.
     ///

@@ -18,7 +18,7 @@ pub(super) struct GcPictures {
     #[arg(long)]
     dry_run: bool,
     /// Also take pictures that are missing or damaged away from their profiles (which then show the placeholder), remove
-    /// unreadable descriptions of pictures, and correct what is counted wrongly
+    /// unreadable descriptions of pictures and unreadable idempotency keys, and correct what is counted wrongly
     #[arg(long)]
     repair: bool,
     /// Leave pictures alone that are younger: seconds, or a number with s, m, h or d; without it, the longest time that
@@ -108,6 +108,7 @@ const fn words(section: Section) -> &'static str {
         Section::Emails => "e-mail addresses",
         Section::Pictures => "pictures",
         Section::Parts => "parts of pictures",
+        Section::Keys => "idempotency keys",
         Section::Counts => "counts",
     }
 }

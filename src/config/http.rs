@@ -42,9 +42,10 @@ pub struct Http {
     /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the
     /// right: the client is the last address that is none of them.
     pub trusted_proxies: Vec<Network>,
-    /// How long an answer to an upload with an `Idempotency-Key` is remembered, in seconds; 0: keys are ignored.
+    /// How long an upload with an `Idempotency-Key` is remembered, in seconds; 0: keys are ignored.
     pub idempotency_ttl_s: u64,
-    /// Such answers remembered at most; beyond that many, the oldest go.
+    /// Answers to such uploads kept in memory at most; beyond that many, the oldest go. The store remembers the newest 8
+    /// keys of each user beside that, also after a restart.
     pub idempotency_keys_max: usize,
     /// Largest JSON body, in bytes.
     pub json_bytes_max: u64,

@@ -227,7 +227,7 @@ fn total(section: Section, counts: Counts) -> Option<u64> {
     match section {
         Section::Profiles | Section::Accounts | Section::Emails => Some(counts.users),
         Section::Pictures => Some(counts.pictures),
-        Section::Parts | Section::Counts => None,
+        Section::Parts | Section::Keys | Section::Counts => None,
     }
 }
 
@@ -237,7 +237,7 @@ impl Summary {
             Section::Profiles => &mut self.profiles,
             Section::Pictures => &mut self.pictures,
             Section::Parts => &mut self.parts,
-            Section::Accounts | Section::Emails | Section::Counts => return,
+            Section::Accounts | Section::Emails | Section::Keys | Section::Counts => return,
         };
         *seen = seen.saturating_add(examined.count);
     }
@@ -253,7 +253,8 @@ impl Summary {
             Problem::OrphanPicture => &mut self.pictures_removed,
             Problem::OrphanPart => &mut self.parts_removed,
             Problem::UnreadablePicture => &mut self.profiles_reset,
-            Problem::UnreadableOriginal
+            Problem::OrphanKeys
+            | Problem::UnreadableOriginal
             | Problem::DamagedRecord
             | Problem::Inconsistent
             | Problem::WrongCounts => return,

@@ -1,7 +1,11 @@
-//! Uploads that a client may repeat: the answer to an `Idempotency-Key` is remembered for a while, in memory.
+//! Uploads that a client may repeat: the answer to an `Idempotency-Key` is remembered for a while.
 //!
 //! A client whose connection broke does not know whether its upload was taken. With the same key and the same bytes it
-//! gets the answer of the first, and there is no second picture. A restart forgets all keys.
+//! gets the answer of the first, and there is no second picture.
+//!
+//! The answers are in memory. That there was such an upload is in the store, from the moment on in which its picture is:
+//! whoever asks again after the program was killed, or after memory has forgotten the answer, gets the profile as it is
+//! by then.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +14,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::auth;
+use crate::domain::Timestamp;
 use crate::domain::picture::Crop;
 use crate::domain::user::Profile;
 use crate::domain::user::UserId;
 use crate::service::App;
 use crate::service::Error;
+use crate::service::pictures::unknown_caller;
+use crate::storage;
+use crate::storage::upkeep::{Keyed, KeyedUpload};
 
 /// Keys are each user's own.
 type Key = (UserId, String);
@@ -71,6 +79,8 @@ pub enum Begun {
 pub struct Ticket {
     answers: Arc<Answers>,
     key: Key,
+    /// What was uploaded.
+    fingerprint: String,
     /// Tells those who wait, after [`Drop`] has made the key free or there is an answer.
     _running: watch::Sender<()>,
 }
@@ -109,6 +119,7 @@ impl Answers {
             return Ok(Found::First(Ticket {
                 answers: Arc::clone(self),
                 key: key.clone(),
+                fingerprint: fingerprint.to_owned(),
                 _running: running,
             }));
         };
@@ -146,6 +157,17 @@ impl Answers {
 }
 
 impl Ticket {
+    /// What it is called in the store. The name of the upload depends on the key, which only the client knows: so it does
+    /// not tell whose picture a known file was.
+    fn names(&self, stored_at: Timestamp) -> KeyedUpload {
+        let (_, key) = &self.key;
+        KeyedUpload {
+            key: auth::sha256(key.as_bytes()),
+            upload: auth::sha256(format!("{key} {}", self.fingerprint).as_bytes()),
+            stored_at,
+        }
+    }
+
     /// Remembers the answer.
     pub fn answer(self, profile: &Profile) {
         let mut known = self.answers.known();
@@ -180,12 +202,12 @@ impl App {
         known.entries.contains_key(&key)
     }
 
-    /// Begins an upload that the client may repeat; waits for the end of the first if that is running. None: keys are not
-    /// remembered at all.
+    /// Begins an upload that the client may repeat; waits for the end of the first if that is running, and asks the store
+    /// if memory knows of none. None: keys are not remembered at all.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyReused`] for other bytes or another crop.
+    /// [`Error::KeyReused`] for other bytes or another crop; [`Error::UnknownCaller`], [`Error::Storage`].
     pub async fn begin_once(
         &self,
         caller: &UserId,
@@ -196,12 +218,68 @@ impl App {
         if self.config.http.idempotency_ttl_s == 0 {
             return Ok(None);
         }
-        let fingerprint = format!("{} {crop:?}", auth::sha256(upload));
-        self.answers
-            .begin((caller.clone(), key), fingerprint)
-            .await
-            .map(Some)
+        let fingerprint = fingerprint(upload, crop);
+        let begun = self.answers.begin((caller.clone(), key), fingerprint);
+        let begun = begun.await?;
+        if let Begun::First(ticket) = &begun
+            && self.is_stored(ticket).await?
+        {
+            let profile = self.store.profile(caller).await.map_err(unknown_caller)?;
+            return Ok(Some(Begun::Before(Box::new(profile))));
+        }
+        Ok(Some(begun))
     }
+
+    /// Whether the store remembers that upload. Where what it remembered is damaged, nobody knows, and the upload is done:
+    /// it takes the place of that.
+    async fn is_stored(&self, ticket: &Ticket) -> Result<bool, Error> {
+        let names = ticket.names(self.now());
+        let (caller, _) = &ticket.key;
+        let stored = match self.store.keyed_upload(caller, &names.key).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) | Err(storage::Error::Damaged { .. }) => return Ok(false),
+            Err(error) => return Err(Error::Storage(error)),
+        };
+        // Either way: clocks are put back.
+        let age = names
+            .stored_at
+            .as_micros()
+            .abs_diff(stored.stored_at.as_micros());
+        if age >= micros(self.config.http.idempotency_ttl_s) {
+            return Ok(false);
+        }
+        if stored.upload != names.upload {
+            return Err(Error::KeyReused);
+        }
+        Ok(true)
+    }
+
+    /// What the store is to remember of an upload that is stored now.
+    pub(super) fn keyed(&self, ticket: &Ticket, now: Timestamp) -> Keyed {
+        let time_to_live = micros(self.config.http.idempotency_ttl_s);
+        let time_to_live = i64::try_from(time_to_live).unwrap_or(i64::MAX);
+        Keyed {
+            upload: ticket.names(now),
+            forget_before: Timestamp::from_micros(now.as_micros().saturating_sub(time_to_live)),
+        }
+    }
+}
+
+fn fingerprint(upload: &[u8], crop: Option<Crop>) -> String {
+    let digest = auth::sha256(upload);
+    match crop {
+        None => digest,
+        Some(Crop {
+            x,
+            y,
+            width,
+            height,
+        }) => format!("{digest} {x},{y},{width},{height}"),
+    }
+}
+
+const fn micros(seconds: u64) -> u64 {
+    seconds.saturating_mul(1_000_000)
 }
 
 #[cfg(test)]
@@ -209,7 +287,6 @@ mod tests {
     use std::pin::Pin;
 
     use super::*;
-    use crate::domain::Timestamp;
 
     fn answers(keys_max: usize) -> Arc<Answers> {
         Arc::new(Answers::new(Duration::from_mins(10), keys_max))

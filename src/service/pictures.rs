@@ -19,6 +19,7 @@ use crate::imaging::Rendered;
 use crate::service::App;
 use crate::service::Error;
 use crate::service::Stored;
+use crate::service::idempotence::Ticket;
 use crate::service::metrics::{Stage, Stages};
 use crate::storage;
 use crate::storage::Edit;
@@ -35,6 +36,8 @@ impl App {
     ///
     /// With `expected`, only if the caller's profile is that one in the moment of the replacement.
     ///
+    /// With a `ticket`, the store remembers its key in the same commit.
+    ///
     /// How long its stages took is noted, whatever comes of it.
     ///
     /// Once the decoded picture is handed to the store the replacement happens wholly or not at all, whether or not
@@ -50,6 +53,7 @@ impl App {
         upload: Bytes,
         crop: Option<Crop>,
         expected: Option<Profile>,
+        ticket: Option<&Ticket>,
         stages: &Stages,
     ) -> Result<Profile, Error> {
         let over = |stage, begin: Instant| {
@@ -66,8 +70,11 @@ impl App {
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop(turn);
         self.metrics.decoded(rendered.decoder);
-        let making = making(&self.config.picture, upload, crop);
         let picture = described(&rendered, self.now())?;
+        let making = Making {
+            keyed: ticket.map(|ticket| self.keyed(ticket, picture.uploaded_at)),
+            ..making(&self.config.picture, upload, crop)
+        };
         let begin = Instant::now();
         let renditions = rendered.renditions;
         let replaced = match expected {

@@ -18,11 +18,14 @@ pub enum Problem {
     OrphanPicture,
     /// A part of a picture that belongs to no picture. Mended by removing it.
     OrphanPart,
+    /// Idempotency keys of a user who is gone. Mended by removing them.
+    OrphanKeys,
     /// A profile points at a picture that is missing or damaged. Mended by taking the picture away: the user has none.
     UnreadablePicture,
     /// The upload that was kept of a picture is missing or damaged; the picture is not. Mended by forgetting the upload.
     UnreadableOriginal,
-    /// A record is not what was written. Mended if it only describes a picture: then it is removed.
+    /// A record is not what was written. Mended if it only describes a picture or holds idempotency keys: then it is
+    /// removed.
     DamagedRecord,
     /// Account, e-mail address and profile of a user do not belong together. Not mended.
     Inconsistent,
@@ -32,9 +35,10 @@ pub enum Problem {
 
 impl Problem {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OrphanPicture,
         Self::OrphanPart,
+        Self::OrphanKeys,
         Self::UnreadablePicture,
         Self::UnreadableOriginal,
         Self::DamagedRecord,
@@ -45,7 +49,10 @@ impl Problem {
     /// Whether it is there for nobody: what is removed then is missed by no one.
     #[must_use]
     pub const fn is_garbage(self) -> bool {
-        matches!(self, Self::OrphanPicture | Self::OrphanPart)
+        matches!(
+            self,
+            Self::OrphanPicture | Self::OrphanPart | Self::OrphanKeys
+        )
     }
 
     /// Its name for programs.
@@ -54,6 +61,7 @@ impl Problem {
         match self {
             Self::OrphanPicture => "orphan_picture",
             Self::OrphanPart => "orphan_part",
+            Self::OrphanKeys => "orphan_keys",
             Self::UnreadablePicture => "unreadable_picture",
             Self::UnreadableOriginal => "unreadable_original",
             Self::DamagedRecord => "damaged_record",
@@ -68,6 +76,7 @@ impl Problem {
         match self {
             Self::OrphanPicture => "orphan picture",
             Self::OrphanPart => "orphan part",
+            Self::OrphanKeys => "orphan idempotency keys",
             Self::UnreadablePicture => "unreadable picture",
             Self::UnreadableOriginal => "unreadable original",
             Self::DamagedRecord => "damaged record",
@@ -104,6 +113,8 @@ pub enum Section {
     Pictures,
     /// Parts of pictures.
     Parts,
+    /// Idempotency keys.
+    Keys,
     /// What the store has counted.
     Counts,
 }

@@ -17,6 +17,7 @@
 //! Nothing here panics, whatever the bytes.
 
 mod account;
+mod idempotence;
 mod picture;
 mod profile;
 mod system;
@@ -27,6 +28,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use account::AccountRecord;
 pub use account::EmailRecord;
+pub use idempotence::IdempotencyRecord;
+pub use idempotence::KeyedUploadRecord;
 pub use picture::BlobRecord;
 pub use picture::PictureRecord;
 pub use picture::PictureRecordV1;

@@ -5,7 +5,7 @@
 //! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
 //! (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
 //! (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
-//! `audit` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
+//! `audit`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -16,6 +16,7 @@ mod change;
 mod chunk;
 mod commit;
 mod compact;
+mod counted;
 mod engine;
 mod exchange;
 mod forward;
@@ -60,7 +61,7 @@ use crate::storage::sled::commit::{Reading, Request};
 use crate::storage::sled::engine::{Engine, SCHEMA_VERSION, guarded};
 pub(in crate::storage) use crate::storage::sled::opening::open;
 use crate::storage::sled::shared::Shared;
-use crate::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
+use crate::storage::upkeep::{Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch};
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
 /// keep two cores busy.
@@ -277,6 +278,12 @@ impl Store for SledStore {
             making,
         };
         self.write_profile(change).await
+    }
+
+    async fn keyed_upload(&self, user: &UserId, key: &str) -> Result<Option<KeyedUpload>, Error> {
+        let (user, key) = (user.clone(), key.to_owned());
+        self.read(move |engine, _| Ok(lookup::keys(engine, &user)?.find(&key)))
+            .await
     }
 
     async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {

@@ -1,5 +1,5 @@
 //! What keeps a store in shape over the years: moving old records forward, giving space back, knowing how a picture
-//! was made.
+//! was made, and with which idempotency key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +27,35 @@ pub struct Making {
     pub instead_of: Option<PictureId>,
     /// When the profile changed; none: when the picture was uploaded.
     pub changed_at: Option<Timestamp>,
+    /// The idempotency key that its upload had. Remembered with the user and not with the picture: it outlives that, and
+    /// does not move with a [`WholeUser`](crate::storage::WholeUser).
+    pub keyed: Option<Keyed>,
+}
+
+/// An upload with an idempotency key that is to be remembered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keyed {
+    /// Which one.
+    pub upload: KeyedUpload,
+    /// The user's uploads from before then may be forgotten.
+    pub forget_before: Timestamp,
+}
+
+/// An upload with an idempotency key, and whose picture was stored. Key and upload are there as names that do not tell
+/// what they stand for, of 64 characters: a record of them is small, and says nothing of a picture that is gone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeyedUpload {
+    /// Names the key.
+    pub key: String,
+    /// Names what was uploaded with it.
+    pub upload: String,
+    /// When it was stored.
+    pub stored_at: Timestamp,
+}
+
+impl KeyedUpload {
+    /// So many of a user are remembered at most, the newest: clients send again what they have just sent.
+    pub const KEPT_MAX: usize = 8;
 }
 
 /// An upload that is kept.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::process::{Outcome, assert_failed};
 use crate::support::raw::Raw;
-use crate::support::{Server, User, fixture};
+use crate::support::{Form, PICTURE, Request, Server, User, fixture};
 
 /// Three users with pictures, on a server that is stopped.
 fn stopped() -> (Server, Vec<User>) {
@@ -200,6 +200,68 @@ fn wrong_counts_and_unreadable_descriptions_are_put_right() {
 
     server.home().run(&["gc-pictures", "--repair"]).expect(0);
 
+    is_sound(&server);
+}
+
+fn upload_with_key(server: &Server, user: &User, key: &str) -> Value {
+    let form = Form::image(&fixture("rgb.png"));
+    let request = Request::post(PICTURE).bearer(&user.access).form(&form);
+    let request = request.field("Idempotency-Key", key);
+    server.send(&request).expect(200).json()["picture"]["id"].clone()
+}
+
+/// As a program leaves it that does not know of the keys and deletes a user.
+#[test]
+fn idempotency_keys_of_a_user_who_is_gone_are_removed() {
+    let mut server = Server::start();
+    let (user, other) = (server.user(), server.user());
+    upload_with_key(&server, &user, "k");
+    let kept = upload_with_key(&server, &other, "k");
+    server.stop();
+    let keys = Raw::open(&server.home().data_dir()).keys_of(&user.id);
+    is_sound(&server);
+    server.home().run(&["user", "delete", &user.id]).expect(0);
+    Raw::open(&server.home().data_dir()).put(&keys);
+    assert_failed_with_findings(&server, "orphan idempotency keys", 1);
+
+    let gc = server.home().run(&["gc-pictures", "--json"]).expect(0);
+
+    let (findings, summary) = told(&gc);
+    assert_eq!(findings[0]["problem"], "orphan_keys");
+    assert_eq!(findings[0]["detail"], format!("of {}", user.id));
+    assert_eq!(findings[0]["mended"], true);
+    assert!(summary["bytes_freed"].as_u64().unwrap() > 100, "{summary}");
+    is_sound(&server);
+    server.restart();
+    assert_eq!(upload_with_key(&server, &other, "k"), kept);
+}
+
+#[test]
+fn damaged_idempotency_keys_are_in_nobodys_way() {
+    let mut server = Server::start();
+    let (user, other) = (server.user(), server.user());
+    let first = upload_with_key(&server, &user, "k");
+    upload_with_key(&server, &other, "k");
+    server.stop();
+    let raw = Raw::open(&server.home().data_dir());
+    raw.damage_record("keys", &user.id);
+    raw.damage_record("keys", &other.id);
+    drop(raw);
+    assert_failed_with_findings(&server, "damaged record", 2);
+
+    // Forgotten, and remembered again with the next upload.
+    server.restart();
+    let second = upload_with_key(&server, &user, "k");
+    assert_ne!(second, first);
+    server.kill();
+    server.restart();
+    assert_eq!(upload_with_key(&server, &user, "k"), second);
+
+    server.stop();
+    assert_failed_with_findings(&server, "damaged record", 1);
+    server.home().run(&["gc-pictures"]).expect(0);
+    assert_failed_with_findings(&server, "damaged record", 1);
+    server.home().run(&["gc-pictures", "--repair"]).expect(0);
     is_sound(&server);
 }
 

@@ -12,7 +12,9 @@ use pockitd::domain::Timestamp;
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use pockitd::storage::audit::{Examined, Finding, Place, Problem, Section};
-use pockitd::storage::upkeep::{Compacted, Forwarded, Making, Original, Schema, Watch};
+use pockitd::storage::upkeep::{
+    Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch,
+};
 use pockitd::storage::{Counts, Edit, Error, Store, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -42,6 +44,7 @@ struct State {
     profiles: BTreeMap<UserId, Profile>,
     renditions: BTreeMap<(PictureId, u16), StoredRendition>,
     making: BTreeMap<PictureId, Making>,
+    keyed: BTreeMap<UserId, Vec<KeyedUpload>>,
 }
 
 impl MemoryStore {
@@ -146,6 +149,7 @@ impl Store for MemoryStore {
             }
             let before = state.profiles.remove(&id).and_then(|found| found.picture);
             state.drop_picture(before);
+            state.keyed.remove(&id);
             if let Some(picture) = &user.profile.picture {
                 state.add_renditions(picture, user.renditions)?;
                 state.making.insert(picture.id, user.making);
@@ -182,6 +186,7 @@ impl Store for MemoryStore {
             state.drop_picture(picture);
             state.profiles.remove(user);
             state.accounts.remove(user);
+            state.keyed.remove(user);
             Ok(())
         })
     }
@@ -224,6 +229,12 @@ impl Store for MemoryStore {
             making: Box::new(making),
         };
         self.write(|state| state.edit(user, edit))
+    }
+
+    async fn keyed_upload(&self, user: &UserId, key: &str) -> Result<Option<KeyedUpload>, Error> {
+        let state = &self.0.lock().unwrap().state;
+        let mut known = state.keyed.get(user).into_iter().flatten();
+        Ok(known.find(|upload| upload.key == key).cloned())
     }
 
     async fn recipe(&self, picture: PictureId) -> Result<Option<u64>, Error> {

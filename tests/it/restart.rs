@@ -1,13 +1,17 @@
 //! What was acknowledged survives: an orderly stop, SIGKILL, and a stop in the middle of work.
 
+use std::io::Write as _;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::token::access;
-use crate::support::{Connection, Form, PICTURE, PROFILE, Request, Server, User, fixture};
+use crate::support::{
+    Connection, DEADLINE, Form, PICTURE, PROFILE, Request, Server, User, fixture,
+};
 
 /// Everything of a profile but the URLs, which hold the port.
 fn essence(profile: &Value) -> Value {
@@ -88,6 +92,79 @@ fn answered_upload_is_there_and_the_replaced_one_gone_after_each_of_many_kills()
                 .get(&format!("/media/profile_pictures/{id}/512.jpg"))
                 .expect(404);
         }
+    }
+}
+
+fn upload_with_key(user: &User, file: &str, key: &str) -> Request {
+    let form = Form::image(&fixture(file));
+    let request = Request::post(PICTURE).bearer(&user.access).form(&form);
+    request.field("Idempotency-Key", key)
+}
+
+#[test]
+fn upload_whose_answer_was_lost_in_a_kill_is_not_done_again() {
+    let mut server = Server::start();
+    let user = server.user();
+    let request = upload_with_key(&user, "rgb.png", "\"k-1\"");
+    let mut client = std::net::TcpStream::connect(server.address()).unwrap();
+    client.write_all(&request.bytes(server.address())).unwrap();
+    while server.profile(&user)["has_picture"] == json!(false) {
+        thread::yield_now();
+    }
+    let stored = server.profile(&user);
+    server.kill();
+    drop(client);
+    server.restart();
+
+    let again = server.send(&request).expect(200).json();
+
+    assert_eq!(essence(&again), essence(&stored));
+    assert_eq!(server.profile(&user), again);
+    server.pictures(&again);
+    let other = upload_with_key(&user, "grey.jpg", "k-1");
+    assert_eq!(
+        server.send(&other).expect(422).text(),
+        r#"{"detail":"This Idempotency-Key was used for another upload. Use a new key for other bytes."}"#
+    );
+    let cropped = Form::image(&fixture("rgb.png")).text("crop", "0,0,4,4");
+    let cropped = Request::post(PICTURE).bearer(&user.access).form(&cropped);
+    server
+        .send(&cropped.field("Idempotency-Key", "k-1"))
+        .expect(422);
+    // Whatever has happened since, it was done, and its condition was true then.
+    let new = server.send(&upload_with_key(&user, "grey.jpg", "k-2"));
+    let new = new.expect(200).json();
+    let late = server.send(&request.field("If-Match", "\"of-long-ago\""));
+    assert_eq!(late.expect(200).json(), new);
+    server.stop();
+    server.restart();
+    let late = server.send(&upload_with_key(&user, "rgb.png", "k-1"));
+    assert_eq!(essence(&late.expect(200).json()), essence(&new));
+    let someone = server.user();
+    let theirs = server.send(&upload_with_key(&someone, "grey.jpg", "k-1"));
+    assert_ne!(
+        theirs.expect(200).json()["picture"]["id"],
+        new["picture"]["id"]
+    );
+}
+
+#[test]
+fn upload_is_done_again_when_its_key_has_expired() {
+    let mut server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let user = server.user();
+    let request = upload_with_key(&user, "rgb.png", "k");
+    let id = |server: &Server| server.send(&request).expect(200).json()["picture"]["id"].clone();
+    let first = id(&server);
+    server.kill();
+    server.restart();
+    assert_eq!(id(&server), first);
+
+    server.kill();
+    server.restart_with(&["--set", "http.idempotency_ttl_s=1"]);
+
+    let until = Instant::now() + DEADLINE;
+    while id(&server) == first {
+        assert!(Instant::now() < until);
     }
 }
 
@@ -183,7 +260,7 @@ fn client_that_never_finishes_cannot_hold_up_the_stop() {
     let mut connection = Connection::open(server.address());
     connection.write(&bytes[..bytes.len() / 2]);
     server.get("/healthz").expect(200);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
 
     server.stop();
 

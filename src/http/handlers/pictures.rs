@@ -102,6 +102,7 @@ async fn read_and_replace(
                 form.image,
                 form.crop,
                 expected,
+                None,
                 context.stages,
             );
             Ok(replaced.await?)
@@ -115,7 +116,7 @@ async fn read_and_replace(
             // Goes on when the client has gone: it will ask again what came of it.
             let replacing = context.tasks.spawn(async move {
                 let profile = app
-                    .replace_picture(&caller, image, crop, expected, &stages)
+                    .replace_picture(&caller, image, crop, expected, Some(&ticket), &stages)
                     .await?;
                 ticket.answer(&profile);
                 Ok::<_, service::Error>(profile)

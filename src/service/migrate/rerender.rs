@@ -218,6 +218,7 @@ impl Admin {
             original: source.original,
             instead_of: Some(shown.id),
             changed_at: Some((self.clock)()),
+            keyed: None,
         };
         (self.store)
             .store_picture(user, picture, rendered.renditions, making)

@@ -11,6 +11,7 @@ use crate::domain::picture::PictureId;
 use crate::domain::user::UserId;
 use crate::storage::record::account::AccountRecordV1;
 use crate::storage::record::profile::ShownPicture;
+use crate::storage::upkeep::KeyedUpload;
 
 /// Version 1 of a record that exists for these tests only.
 #[derive(Debug, serde::Deserialize, Serialize)]
@@ -275,6 +276,46 @@ fn payloads_of_version_1_keep_their_shape() {
             r#""checksum":"00000000000000000000000000000f00"}]}"#
         )
     );
+}
+
+/// The same of the idempotency keys of a user.
+#[test]
+fn payload_of_version_1_of_idempotency_keys_keeps_its_shape() {
+    let mut record = IdempotencyRecord::default();
+    let upload = KeyedUpload {
+        key: "a1".to_owned(),
+        upload: "b2".to_owned(),
+        stored_at: Timestamp::from_micros(1_769_846_950_000_123),
+    };
+    record.add(&upload, Timestamp::from_micros(0));
+
+    let bytes = encode(b"42", &record).unwrap();
+
+    assert_eq!(
+        String::from_utf8(bytes[HEAD_BYTES..].to_vec()).unwrap(),
+        r#"{"uploads":[{"key":"a1","upload":"b2","stored_at":1769846950000123}]}"#
+    );
+    let found: IdempotencyRecord = decode(b"42", &bytes).unwrap();
+    assert_eq!(found.find("a1"), Some(upload));
+    assert_eq!(record.find("b2"), None);
+}
+
+/// A leaf of sled's tree has up to 17 values, which must stay below half a segment.
+#[test]
+fn largest_record_of_idempotency_keys_is_small() {
+    let mut record = IdempotencyRecord::default();
+    for number in 0..100 {
+        let upload = KeyedUpload {
+            key: format!("{number:064}"),
+            upload: "f".repeat(64),
+            stored_at: Timestamp::from_micros(i64::MAX),
+        };
+        record.add(&upload, Timestamp::from_micros(0));
+    }
+
+    assert_eq!(record.uploads.len(), KeyedUpload::KEPT_MAX);
+    let bytes = encode(&[b'u'; 128], &record).unwrap().len();
+    assert!(bytes < 2_048, "{bytes}");
 }
 
 /// The same of the second version of a picture.

@@ -16,22 +16,24 @@ use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::audit::{Examined, Finding, Place, Problem, Section};
 use crate::storage::record::{
-    AccountRecord, BlobRecord, CountsRecord, EmailRecord, PictureRecord, ProfileRecord,
+    AccountRecord, BlobRecord, EmailRecord, IdempotencyRecord, PictureRecord, ProfileRecord,
     ShownPicture,
 };
 use crate::storage::sled::chunk;
+use crate::storage::sled::counted;
 use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
 use crate::storage::sled::lookup;
 
 /// Entries that one step looks at.
 const STEP_ENTRIES_MAX: u64 = 512;
 /// The tables in the order of the walk; what is counted comes last.
-const WALK: [(Section, Table); 5] = [
+const WALK: [(Section, Table); 6] = [
     (Section::Profiles, Table::Profiles),
     (Section::Accounts, Table::Accounts),
     (Section::Emails, Table::Emails),
     (Section::Pictures, Table::Pictures),
     (Section::Parts, Table::Chunks),
+    (Section::Keys, Table::Keys),
 ];
 
 /// An entry of a table, or what is counted: the meaning of a [`Place`].
@@ -73,7 +75,8 @@ impl Entry {
             Section::Emails => 2,
             Section::Pictures => 3,
             Section::Parts => 4,
-            Section::Counts => 5,
+            Section::Keys => 5,
+            Section::Counts => 6,
         };
         Place([&[number], self.key.as_slice()].concat())
     }
@@ -88,7 +91,7 @@ impl Entry {
         }
     }
 
-    fn finding(&self, problem: Problem, bytes: u64, detail: String) -> Finding {
+    pub(super) fn finding(&self, problem: Problem, bytes: u64, detail: String) -> Finding {
         Finding {
             problem,
             detail,
@@ -165,7 +168,7 @@ pub(super) fn confirm(
     older_than: Timestamp,
 ) -> Result<Vec<Finding>, Error> {
     let findings = suspects.iter().map(|entry| match entry.section {
-        Section::Counts => counts(engine),
+        Section::Counts => counted::judge(engine),
         _ => judge(engine, entry, older_than),
     });
     findings.filter_map(Result::transpose).collect()
@@ -187,6 +190,7 @@ pub(super) fn judge(
         Section::Emails => email(lookup, entry),
         Section::Pictures => picture(lookup, entry, older_than),
         Section::Parts => part(lookup, entry),
+        Section::Keys => keys(lookup, entry),
         Section::Counts => Ok(None),
     };
     match judged {
@@ -378,80 +382,17 @@ fn part(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> {
     ))
 }
 
-/// Whether as much is counted as there is. Looks at every profile: to be called by the writing thread.
-fn counts(engine: &Engine) -> Result<Option<Finding>, Error> {
-    let stored = counted(engine)?;
-    let mut actual = CountsRecord::default();
-    for key in engine.profiles.iter().keys() {
-        let key = key.map_err(|error| failed("walk over the database", error))?;
-        actual.users = actual.users.saturating_add(1);
-        match engine.record::<ProfileRecord>(Table::Profiles, What::User, &key) {
-            Ok(Some(profile)) => {
-                let has = u64::from(profile.picture.is_some());
-                actual.pictures = actual.pictures.saturating_add(has);
-            }
-            // Nobody knows whether that one has a picture: what is counted may be right.
-            Err(Error::Damaged { .. }) => return Ok(None),
-            Ok(None) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if stored == actual {
+fn keys(lookup: &impl Lookup, entry: &Entry) -> Result<Option<Finding>, Error> {
+    let Some(bytes) = lookup.find(Table::Keys, &entry.key)? else {
         return Ok(None);
-    }
-    let detail = format!(
-        "{} users and {} pictures are counted, {} and {} are there",
-        stored.users, stored.pictures, actual.users, actual.pictures
-    );
-    let entry = Entry {
-        section: Section::Counts,
-        key: Correction::between(stored, actual).encode(),
     };
-    Ok(Some(entry.finding(Problem::WrongCounts, 0, detail)))
-}
-
-/// What is counted; nothing if that record cannot be read.
-pub(super) fn counted(lookup: &impl Lookup) -> Result<CountsRecord, Error> {
-    match lookup::counts(lookup) {
-        Err(Error::Damaged { .. }) => Ok(CountsRecord::default()),
-        other => other,
+    if lookup.find(Table::Accounts, &entry.key)?.is_none() {
+        let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let detail = format!("of {}", String::from_utf8_lossy(&entry.key));
+        return Ok(Some(entry.finding(Problem::OrphanKeys, bytes, detail)));
     }
-}
-
-/// What is to be added to what is counted. Writes in between do not change that.
-pub(super) struct Correction {
-    users: i64,
-    pictures: i64,
-}
-
-impl Correction {
-    fn between(stored: CountsRecord, actual: CountsRecord) -> Self {
-        Self {
-            users: actual.users.wrapping_sub(stored.users).cast_signed(),
-            pictures: actual.pictures.wrapping_sub(stored.pictures).cast_signed(),
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        [self.users.to_be_bytes(), self.pictures.to_be_bytes()].concat()
-    }
-
-    /// The correction in the key of an entry.
-    pub(super) fn decode(key: &[u8]) -> Option<Self> {
-        let (users, rest) = key.split_first_chunk::<8>()?;
-        let (pictures, _) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            users: i64::from_be_bytes(*users),
-            pictures: i64::from_be_bytes(*pictures),
-        })
-    }
-
-    pub(super) fn apply(&self, counts: CountsRecord) -> CountsRecord {
-        CountsRecord {
-            users: counts.users.saturating_add_signed(self.users),
-            pictures: counts.pictures.saturating_add_signed(self.pictures),
-        }
-    }
+    let _: Option<IdempotencyRecord> = lookup.record(Table::Keys, What::Record, &entry.key)?;
+    Ok(None)
 }
 
 /// The picture whose id a key is.

@@ -16,7 +16,7 @@ use crate::storage::sled::audit::Entry;
 use crate::storage::sled::engine::{COUNTS_KEY, Lookup, Table, encode};
 use crate::storage::sled::lookup;
 use crate::storage::sled::transaction::View;
-use crate::storage::upkeep::Making;
+use crate::storage::upkeep::{Keyed, Making};
 
 /// A write that somebody waits for.
 #[derive(Debug)]
@@ -182,6 +182,7 @@ impl<'v> Writes<'v> {
             created_at: account.created_at,
             updated_at: account.created_at,
         };
+        self.forget_keys(user)?;
         self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
         self.write_email(account)?;
         self.write(Table::Profiles, id, &profile)?;
@@ -228,6 +229,7 @@ impl<'v> Writes<'v> {
             let replaced = removed.as_ref().map(|(id, _)| *id) == Some(picture.id);
             self.add_picture(user_id, picture, renditions, making, replaced)?;
         }
+        self.forget_keys(user_id)?;
         self.write(Table::Accounts, id, &AccountRecord::from(account.clone()))?;
         self.write_email(account)?;
         let record = ProfileRecord {
@@ -295,6 +297,7 @@ impl<'v> Writes<'v> {
             self.remove_email(&account);
         }
         self.remove(Table::Profiles, id);
+        self.forget_keys(user)?;
         let gone = u64::from(removed.is_some());
         self.count(
             |users| users.saturating_sub(1),
@@ -334,6 +337,9 @@ impl<'v> Writes<'v> {
         profile.picture = Some(ShownPicture::from(picture.clone()));
         profile.updated_at = making.changed_at.unwrap_or(picture.uploaded_at);
         self.write(Table::Profiles, user.as_str().as_bytes(), &profile)?;
+        if let Some(keyed) = &making.keyed {
+            self.remember_key(user, keyed)?;
+        }
         let new = u64::from(removed.is_none());
         if new > 0 {
             self.count(|users| users, |pictures| pictures.saturating_add(new))?;
@@ -358,6 +364,23 @@ impl<'v> Writes<'v> {
             removed,
             ..Done::default()
         })
+    }
+
+    /// Remembers an upload with an idempotency key. In the place of a damaged record: what that held is worth less than
+    /// an upload.
+    fn remember_key(&mut self, user: &UserId, keyed: &Keyed) -> Result<(), Error> {
+        let mut known = readable(lookup::keys(self.view, user))?.unwrap_or_default();
+        known.add(&keyed.upload, keyed.forget_before);
+        self.write(Table::Keys, user.as_str().as_bytes(), &known)
+    }
+
+    /// Forgets what a user has uploaded with idempotency keys, or one with that id before them.
+    fn forget_keys(&mut self, user: &UserId) -> Result<(), Error> {
+        let id = user.as_str().as_bytes();
+        if self.view.find(Table::Keys, id)?.is_some() {
+            self.remove(Table::Keys, id);
+        }
+        Ok(())
     }
 
     fn count(

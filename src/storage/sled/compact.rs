@@ -39,13 +39,14 @@ const STEP_ENTRIES_MAX: usize = 256;
 /// What a step may take on the disk, in bytes, with what the database adds.
 const STEP_BYTES: u64 = 16 * 1_024 * 1_024;
 pub(super) const ATTEMPT: &str = "write the database anew";
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     Table::Meta,
     Table::Accounts,
     Table::Emails,
     Table::Profiles,
     Table::Pictures,
     Table::Chunks,
+    Table::Keys,
 ];
 
 type Keys = HashSet<(Table, Vec<u8>)>;

@@ -8,6 +8,7 @@
 //! | `profiles` | user id | [`ProfileRecord`](crate::storage::record::ProfileRecord) |
 //! | `pictures` | picture id | [`PictureRecord`](crate::storage::record::PictureRecord), the manifest of the chunks |
 //! | `chunks` | user id, 0, picture id, size, number | a part of a rendition, [`CHUNK_BYTES`] long or less |
+//! | `keys` | user id | [`IdempotencyRecord`](crate::storage::record::IdempotencyRecord), the user's newest keys |
 //!
 //! All calls into sled go through [`guarded`]: sled panics on some kinds of damage, and a damaged file must not take
 //! the server down.
@@ -36,7 +37,9 @@ use crate::storage::sled::undo::Undo;
 
 /// Layout of the tables above. A store with a higher number is refused; one with a lower number is read, and gets this
 /// number with the first commit, as from then on it may hold what an older program would misread. A record with a new
-/// version raises it.
+/// version raises it. The table of `keys` has come without a new number: a program that does not know it leaves it alone
+/// or, where it writes the database anew, out. Then a user's newest keys are forgotten, or those of one that is gone are
+/// left for an audit to remove.
 pub(super) const SCHEMA_VERSION: u32 = 2;
 
 /// Length of a chunk. Values of more than half a segment go to separate files that sled never syncs and never gives
@@ -67,6 +70,7 @@ pub(super) enum Table {
     Profiles,
     Pictures,
     Chunks,
+    Keys,
 }
 
 /// Something that finds values: the database, or a transaction with what it has written so far.
@@ -92,6 +96,7 @@ pub(super) struct Engine {
     pub(super) profiles: ::sled::Tree,
     pub(super) pictures: ::sled::Tree,
     pub(super) chunks: ::sled::Tree,
+    pub(super) keys: ::sled::Tree,
     /// What readers are shown instead of what is being changed.
     pub(super) undo: Arc<Undo>,
     /// The layout that the database says it has.
@@ -127,6 +132,7 @@ impl Engine {
                 profiles: tree("profiles")?,
                 pictures: tree("pictures")?,
                 chunks: tree("chunks")?,
+                keys: tree("keys")?,
                 schema: AtomicU32::new(SCHEMA_VERSION),
                 database,
                 undo: Arc::clone(undo),
@@ -221,6 +227,7 @@ impl Engine {
             Table::Profiles => &self.profiles,
             Table::Pictures => &self.pictures,
             Table::Chunks => &self.chunks,
+            Table::Keys => &self.keys,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::storage::audit::Place;
 use crate::storage::record;
 use crate::storage::record::AccountRecord;
 use crate::storage::record::EmailRecord;
+use crate::storage::record::IdempotencyRecord;
 use crate::storage::record::PictureRecord;
 use crate::storage::record::ProfileRecord;
 use crate::storage::record::Record;
@@ -26,11 +27,12 @@ use crate::storage::upkeep::Forwarded;
 /// Records that one step looks at.
 const STEP_RECORDS_MAX: usize = 512;
 /// The tables with records that last. Those of `meta` are written anew by every commit.
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table::Accounts,
     Table::Emails,
     Table::Profiles,
     Table::Pictures,
+    Table::Keys,
 ];
 
 /// What a step saw: whom to tell, and the records that are to be written anew.
@@ -131,6 +133,7 @@ fn anew(table: Table, key: &[u8], bytes: &[u8]) -> Result<Vec<u8>, record::Error
         Table::Emails => of::<EmailRecord>(key, bytes),
         Table::Profiles => of::<ProfileRecord>(key, bytes),
         Table::Pictures => of::<PictureRecord>(key, bytes),
+        Table::Keys => of::<IdempotencyRecord>(key, bytes),
         // Without versions that last.
         Table::Meta | Table::Chunks => Ok(bytes.to_vec()),
     }
@@ -142,6 +145,7 @@ fn version_of(table: Table) -> (&'static str, u8) {
         Table::Emails => (EmailRecord::KIND, EmailRecord::VERSION),
         Table::Profiles => (ProfileRecord::KIND, ProfileRecord::VERSION),
         Table::Pictures => (PictureRecord::KIND, PictureRecord::VERSION),
+        Table::Keys => (IdempotencyRecord::KIND, IdempotencyRecord::VERSION),
         Table::Meta | Table::Chunks => ("", 0),
     }
 }

@@ -20,6 +20,7 @@ use crate::storage::record::AccountRecord;
 use crate::storage::record::BlobRecord;
 use crate::storage::record::CountsRecord;
 use crate::storage::record::EmailRecord;
+use crate::storage::record::IdempotencyRecord;
 use crate::storage::record::PictureRecord;
 use crate::storage::record::ProfileRecord;
 use crate::storage::sled::chunk;
@@ -68,6 +69,13 @@ pub(super) fn profile_record(lookup: &impl Lookup, user: &UserId) -> Result<Prof
 /// The profile of a user.
 pub(super) fn profile(lookup: &impl Lookup, user: &UserId) -> Result<Profile, Error> {
     profile_record(lookup, user).map(|record| record.into_profile(user.clone()))
+}
+
+/// The idempotency keys of a user.
+pub(super) fn keys(lookup: &impl Lookup, user: &UserId) -> Result<IdempotencyRecord, Error> {
+    lookup
+        .record(Table::Keys, What::Record, user.as_str().as_bytes())
+        .map(Option::unwrap_or_default)
 }
 
 /// The manifest of a picture.

@@ -7,11 +7,12 @@ use crate::storage::audit::Problem;
 use crate::storage::audit::Section;
 use crate::storage::record::PictureRecord;
 use crate::storage::sled::audit;
-use crate::storage::sled::audit::Correction;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::change::Writes;
 use crate::storage::sled::chunk;
+use crate::storage::sled::counted;
+use crate::storage::sled::counted::Correction;
 use crate::storage::sled::engine::COUNTS_KEY;
 use crate::storage::sled::engine::Lookup as _;
 use crate::storage::sled::engine::Table;
@@ -40,12 +41,20 @@ impl Writes<'_> {
                 self.remove(Table::Chunks, &entry.key);
                 Ok(Done::default())
             }
+            Problem::OrphanKeys => {
+                self.remove(Table::Keys, &entry.key);
+                Ok(Done::default())
+            }
             Problem::UnreadablePicture => {
                 self.remove_picture(&lookup::user_of_key(&entry.key)?, now)
             }
             Problem::UnreadableOriginal => self.forget_original(entry),
             Problem::DamagedRecord if entry.section == Section::Pictures => {
                 self.remove(Table::Pictures, &entry.key);
+                Ok(Done::default())
+            }
+            Problem::DamagedRecord if entry.section == Section::Keys => {
+                self.remove(Table::Keys, &entry.key);
                 Ok(Done::default())
             }
             Problem::DamagedRecord | Problem::Inconsistent | Problem::WrongCounts => {
@@ -90,7 +99,7 @@ impl Writes<'_> {
 
     fn correct_counts(&mut self, entry: &Entry) -> Result<Done, Error> {
         if let Some(correction) = Correction::decode(&entry.key) {
-            let counts = correction.apply(audit::counted(self.view)?);
+            let counts = correction.apply(counted::found(self.view)?);
             self.write(Table::Meta, COUNTS_KEY, &counts)?;
         }
         Ok(Done::default())

@@ -51,6 +51,10 @@ fn beside_all(engine: &Engine, change: &Change) {
         | Change::Forward { .. } => return,
     };
     beside_user(engine, user);
+    if concerns_keys(change) {
+        let id = user.as_str().as_bytes();
+        beside(engine, Table::Keys, id, id);
+    }
     let before = lookup::account(engine, user).ok();
     let emails = before.iter().map(|account| &account.email).chain(email);
     for email in emails.flatten().map(Email::key) {
@@ -61,6 +65,15 @@ fn beside_all(engine: &Engine, change: &Change) {
     let pictures = shown.map(|shown| shown.id).into_iter().chain(picture);
     for id in pictures.collect::<Vec<PictureId>>() {
         beside(engine, Table::Pictures, id.as_bytes(), id.as_bytes());
+    }
+}
+
+/// Whether it writes to the idempotency keys of its user.
+fn concerns_keys(change: &Change) -> bool {
+    match change {
+        Change::ReplacePicture { making, .. } => making.keyed.is_some(),
+        Change::RemovePicture { .. } => false,
+        _ => true,
     }
 }
 

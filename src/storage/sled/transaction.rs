@@ -37,6 +37,7 @@ pub(super) struct View<'v> {
     profiles: &'v TransactionalTree,
     pictures: &'v TransactionalTree,
     chunks: &'v TransactionalTree,
+    keys: &'v TransactionalTree,
     undo: &'v Undo,
     touched: RefCell<Vec<(Table, Vec<u8>)>>,
 }
@@ -105,24 +106,28 @@ fn in_one<T>(engine: &Engine, work: impl Fn(&View<'_>) -> Result<T, Error>) -> R
         &engine.profiles,
         &engine.pictures,
         &engine.chunks,
+        &engine.keys,
     );
     // sled wants what a transaction answers to be shared; this is how it gets out.
     let answer = RefCell::new(None);
-    let outcome = tables.transaction(|(meta, accounts, emails, profiles, pictures, chunks)| {
-        let view = View {
-            meta,
-            accounts,
-            emails,
-            profiles,
-            pictures,
-            chunks,
-            undo: &engine.undo,
-            touched: RefCell::default(),
-        };
-        let done = work(&view).map_err(ConflictableTransactionError::Abort)?;
-        answer.replace(Some(done));
-        Ok(())
-    });
+    let outcome = tables.transaction(
+        |(meta, accounts, emails, profiles, pictures, chunks, keys)| {
+            let view = View {
+                meta,
+                accounts,
+                emails,
+                profiles,
+                pictures,
+                chunks,
+                keys,
+                undo: &engine.undo,
+                touched: RefCell::default(),
+            };
+            let done = work(&view).map_err(ConflictableTransactionError::Abort)?;
+            answer.replace(Some(done));
+            Ok(())
+        },
+    );
     match (outcome, answer.into_inner()) {
         (Ok(()), Some(answer)) => Ok(answer),
         (Err(TransactionError::Abort(error)), _) => Err(error),
@@ -194,6 +199,7 @@ impl View<'_> {
             Table::Profiles => self.profiles,
             Table::Pictures => self.pictures,
             Table::Chunks => self.chunks,
+            Table::Keys => self.keys,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, Profile, UserId};
-use pockitd::storage::upkeep::Making;
+use pockitd::storage::upkeep::{Keyed, KeyedUpload, Making};
 use pockitd::storage::{Edit, Error, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -63,10 +63,22 @@ impl State {
         let answer = profile.clone();
         if let Some((picture, renditions, making)) = added {
             self.add_renditions(&picture, renditions)?;
+            if let Some(keyed) = &making.keyed {
+                self.remember_key(user, keyed);
+            }
             self.making.insert(picture.id, *making);
         }
         self.drop_picture(old);
         Ok(answer)
+    }
+
+    fn remember_key(&mut self, user: &UserId, keyed: &Keyed) {
+        let known = self.keyed.entry(user.clone()).or_default();
+        known.retain(|old| old.key != keyed.upload.key && old.stored_at >= keyed.forget_before);
+        known.push(keyed.upload.clone());
+        if known.len() > KeyedUpload::KEPT_MAX {
+            known.remove(0);
+        }
     }
 
     pub(super) fn add_renditions(
@@ -130,6 +142,7 @@ impl State {
                 making: Making {
                     instead_of: None,
                     changed_at: None,
+                    keyed: None,
                     ..making
                 },
             });

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use pockitd::storage::Store;
-use pockitd::storage::upkeep::Watch;
+use pockitd::storage::upkeep::{Keyed, KeyedUpload, Making, Watch};
 
 use super::Place as _;
 use super::sled::Directory;
-use super::{account, user, usual_picture};
+use super::{account, at, user, usual_picture};
 
 const USERS: u64 = 24;
 const REPLACEMENTS: u64 = 24;
@@ -79,6 +79,42 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
     store.close().await.unwrap();
     let store = place.open().await;
     has_the_last(&store, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idempotency_keys_of_before_and_meanwhile_are_in_the_new_store() {
+    let place = Directory::new();
+    let store = churned(&place).await;
+    let owner = user("user0");
+    let send = async |key: &str, seed: u64| {
+        let keyed = KeyedUpload {
+            key: key.to_owned(),
+            upload: "something".to_owned(),
+            stored_at: at(1),
+        };
+        let making = Making {
+            keyed: Some(Keyed {
+                upload: keyed,
+                forget_before: at(0),
+            }),
+            ..Making::default()
+        };
+        let (shown, renditions) = usual_picture(seed);
+        let stored = store.store_picture(&owner, shown, renditions, making);
+        stored.await.unwrap();
+    };
+    send("before", 500_000).await;
+
+    let watch = Watch::default();
+    let (compacted, ()) = tokio::join!(store.compact(&watch), send("meanwhile", 500_001));
+
+    compacted.unwrap().unwrap();
+    store.close().await.unwrap();
+    let store = place.open().await;
+    for key in ["before", "meanwhile"] {
+        let found = store.keyed_upload(&owner, key).await.unwrap();
+        assert_eq!(found.map(|found| found.key).as_deref(), Some(key));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

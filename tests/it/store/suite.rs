@@ -1,6 +1,7 @@
 //! What every [`Store`] does. Each function is one behaviour and starts with an empty place.
 
 mod audit;
+mod keyed;
 mod moved;
 mod nameless;
 mod together;
@@ -25,6 +26,10 @@ pub(super) use audit::{
     finding_that_is_so_no_longer_is_not_mended,
     orphan_picture_is_found_if_it_is_old_enough_and_removed,
     unreadable_picture_is_found_and_taken_away,
+};
+pub(super) use keyed::{
+    key_of_an_upload_is_remembered_with_its_picture_or_not_at_all, keys_go_with_their_user,
+    newest_keys_of_each_user_are_remembered_until_they_may_be_forgotten,
 };
 pub(super) use moved::{
     kept_upload_goes_where_its_picture_goes, put_user_is_read_back_with_times_and_picture,

@@ -39,6 +39,12 @@ impl Raw {
         Entries(entries)
     }
 
+    /// What is remembered of a user's idempotency keys.
+    pub fn keys_of(&self, user: &str) -> Entries {
+        let value = self.table("keys").get(user).unwrap().unwrap();
+        Entries(vec![("keys", user.into(), value)])
+    }
+
     pub fn put(&self, entries: &Entries) {
         for (table, key, value) in &entries.0 {
             self.table(table).insert(key, value).unwrap();

@@ -1,0 +1,85 @@
+//! What the store has counted: whether that is right, and how it is put right while others write.
+
+use crate::storage::Error;
+use crate::storage::What;
+use crate::storage::audit::{Finding, Problem, Section};
+use crate::storage::record::{CountsRecord, ProfileRecord};
+use crate::storage::sled::audit::Entry;
+use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
+use crate::storage::sled::lookup;
+
+/// Whether as much is counted as there is. Looks at every profile: to be called by the writing thread.
+pub(super) fn judge(engine: &Engine) -> Result<Option<Finding>, Error> {
+    let stored = found(engine)?;
+    let mut actual = CountsRecord::default();
+    for key in engine.profiles.iter().keys() {
+        let key = key.map_err(|error| failed("walk over the database", error))?;
+        actual.users = actual.users.saturating_add(1);
+        match engine.record::<ProfileRecord>(Table::Profiles, What::User, &key) {
+            Ok(Some(profile)) => {
+                let has = u64::from(profile.picture.is_some());
+                actual.pictures = actual.pictures.saturating_add(has);
+            }
+            // Nobody knows whether that one has a picture: what is counted may be right.
+            Err(Error::Damaged { .. }) => return Ok(None),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if stored == actual {
+        return Ok(None);
+    }
+    let detail = format!(
+        "{} users and {} pictures are counted, {} and {} are there",
+        stored.users, stored.pictures, actual.users, actual.pictures
+    );
+    let entry = Entry {
+        section: Section::Counts,
+        key: Correction::between(stored, actual).encode(),
+    };
+    Ok(Some(entry.finding(Problem::WrongCounts, 0, detail)))
+}
+
+/// What is counted; nothing if that record cannot be read.
+pub(super) fn found(lookup: &impl Lookup) -> Result<CountsRecord, Error> {
+    match lookup::counts(lookup) {
+        Err(Error::Damaged { .. }) => Ok(CountsRecord::default()),
+        other => other,
+    }
+}
+
+/// What is to be added to what is counted. Writes in between do not change that.
+pub(super) struct Correction {
+    users: i64,
+    pictures: i64,
+}
+
+impl Correction {
+    fn between(stored: CountsRecord, actual: CountsRecord) -> Self {
+        Self {
+            users: actual.users.wrapping_sub(stored.users).cast_signed(),
+            pictures: actual.pictures.wrapping_sub(stored.pictures).cast_signed(),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        [self.users.to_be_bytes(), self.pictures.to_be_bytes()].concat()
+    }
+
+    /// The correction in the key of an entry.
+    pub(super) fn decode(key: &[u8]) -> Option<Self> {
+        let (users, rest) = key.split_first_chunk::<8>()?;
+        let (pictures, _) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            users: i64::from_be_bytes(*users),
+            pictures: i64::from_be_bytes(*pictures),
+        })
+    }
+
+    pub(super) fn apply(&self, counts: CountsRecord) -> CountsRecord {
+        CountsRecord {
+            users: counts.users.saturating_add_signed(self.users),
+            pictures: counts.pictures.saturating_add_signed(self.pictures),
+        }
+    }
+}
