@@ -94,8 +94,11 @@ impl Rules {
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<Caller, Rejected> {
-        self.judge_times(claims, now.as_seconds())?;
+        let expires = self.judge_times(claims, now.as_seconds())?;
         self.judge_parties(claims)?;
+        if !expires {
+            return Err(Rejected::NoExpiry);
+        }
         self.judge_type(claims)?;
         let user = self.user(claims).ok_or(Rejected::NoUser)?;
         if !self.has_scopes(claims) {
@@ -108,14 +111,15 @@ impl Rules {
         })
     }
 
-    fn judge_times(&self, claims: &Map<String, Value>, now: i64) -> Result<(), Rejected> {
+    /// Whether it says when it expires.
+    fn judge_times(&self, claims: &Map<String, Value>, now: i64) -> Result<bool, Rejected> {
         let time = |name: &str| match claims.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => seconds(value).map(Some).ok_or(Rejected::Invalid),
         };
-        let expires = time("exp")?.ok_or(Rejected::Invalid)?;
-        let (earliest, issued) = (time("nbf")?, time("iat")?);
-        if expires.saturating_add(self.leeway_s) <= now {
+        let (expires, earliest, issued) = (time("exp")?, time("nbf")?, time("iat")?);
+        let is_over = |end: i64| end.saturating_add(self.leeway_s) <= now;
+        if expires.is_some_and(is_over) {
             return Err(Rejected::Expired);
         }
         let latest_start = now.saturating_add(self.leeway_s);
@@ -123,7 +127,7 @@ impl Rules {
         if is_early(earliest) || is_early(issued) {
             return Err(Rejected::Invalid);
         }
-        Ok(())
+        Ok(expires.is_some())
     }
 
     /// Who it is from, and for whom.

@@ -47,6 +47,8 @@ pub enum Rejected {
     Invalid,
     #[error("Token is expired")]
     Expired,
+    #[error("Token has no 'exp' claim")]
+    NoExpiry,
     #[error("Token has no type")]
     NoType,
     #[error("Token has wrong type")]
@@ -256,10 +258,17 @@ mod tests {
         assert_eq!(judged(&json!({ "exp": NOW_S })), Err(Rejected::Expired));
         assert_eq!(judged(&json!({ "exp": -1 })), Err(Rejected::Expired));
         for wrong in [
-            json!({ "exp": null }),
             json!({ "exp": "9999999999" }),
             json!({ "exp": 1.5e300 }),
             json!({ "exp": u64::MAX }),
+        ] {
+            assert_eq!(judged(&wrong), Err(Rejected::Invalid), "{wrong}");
+        }
+        assert_eq!(judged(&json!({ "exp": null })), Err(Rejected::NoExpiry));
+        // What else is wrong comes first, as in PyJWT.
+        for wrong in [
+            json!({ "exp": null, "nbf": NOW_S + 1 }),
+            json!({ "exp": null, "aud": "someone else" }),
         ] {
             assert_eq!(judged(&wrong), Err(Rejected::Invalid), "{wrong}");
         }

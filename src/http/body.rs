@@ -91,6 +91,12 @@ impl Body {
         self.announced
     }
 
+    /// Whether the client sends none: as known before a byte is read.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_over = |inner: &RawBody| hyper::body::Body::is_end_stream(inner);
+        self.announced == Some(0) || self.inner.as_ref().is_none_or(is_over)
+    }
+
     /// Counts as announced from now on, unless the client announced a length itself: what has its room like the largest
     /// body has to be as quick as that.
     pub(super) fn expect(&mut self, bytes: u64) {

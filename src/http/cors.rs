@@ -11,9 +11,10 @@ use hyper::header::{
 
 use crate::config;
 
-/// Fields that a page may send. `*` would not cover `Authorization`.
+/// Fields that a page may send: those of this API, and those that django-cors-headers allows by default. `*` would not cover
+/// `Authorization`.
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, accept, if-match, if-none-match, if-modified-since, range, idempotency-key, x-request-id",
+    "authorization, content-type, accept, if-match, if-none-match, if-modified-since, if-range, range, idempotency-key, x-request-id, user-agent, x-csrftoken, x-requested-with",
 );
 /// Fields that a page may read beside the safelisted ones.
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(

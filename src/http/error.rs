@@ -146,20 +146,22 @@ fn rejected_access(rejected: Rejected) -> ApiError {
             "token_not_valid",
             json!({ "detail": rejected.to_string(), "code": "token_not_valid" }),
         ),
-        Rejected::Invalid | Rejected::Expired | Rejected::NoType | Rejected::WrongType => {
-            ApiError::unauthorized(
-                "token_not_valid",
-                json!({
-                    "detail": "Given token not valid for any token type",
-                    "code": "token_not_valid",
-                    "messages": [{
-                        "token_class": "AccessToken",
-                        "token_type": "access",
-                        "message": rejected.to_string(),
-                    }],
-                }),
-            )
-        }
+        Rejected::Invalid
+        | Rejected::Expired
+        | Rejected::NoExpiry
+        | Rejected::NoType
+        | Rejected::WrongType => ApiError::unauthorized(
+            "token_not_valid",
+            json!({
+                "detail": "Given token not valid for any token type",
+                "code": "token_not_valid",
+                "messages": [{
+                    "token_class": "AccessToken",
+                    "token_type": "access",
+                    "message": rejected.to_string(),
+                }],
+            }),
+        ),
     }
 }
 

@@ -53,6 +53,10 @@ pub(super) async fn read(
     room: &Room,
     config: &config::Http,
 ) -> Result<Form, Refusal> {
+    // Nothing at all is not a wrong kind of something: DRF's answer to a request without a body.
+    if body.is_empty() {
+        return Err(Refusal::NoFile);
+    }
     if media_type(headers) != "multipart/form-data" {
         return Err(Refusal::MediaType(content_type(headers).to_owned()));
     }

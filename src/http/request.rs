@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config;
 use crate::domain::picture::InvalidCrop;
-use crate::domain::user::Invalid;
+use crate::domain::user::{Email, Invalid};
 use crate::http::body::Body;
 use crate::http::fields;
 use crate::http::framing::Violation;
@@ -183,17 +183,26 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
+/// DRF's sentences for `CharField`.
+const BLANK: &str = "This field may not be blank.";
+const NO_STRING: &str = "Not a valid string.";
+/// Django's for `ProhibitNullCharactersValidator`.
+const NULL_CHARACTER: &str = "Null characters are not allowed.";
+
 /// The fields of a JSON object or of a form, each asked for by name; what is wrong with any is told for all at once.
 #[derive(Debug)]
 pub(super) struct Fields {
     values: Map<String, Value>,
     errors: Map<String, Value>,
+    /// A field that is judged again later, by whoever answers for it.
+    foreseen: Option<&'static str>,
     /// A form cannot leave out what its reader left empty.
     is_form: bool,
 }
 
 impl Fields {
-    /// Reads a body within the bounds on JSON, which hold for forms, too.
+    /// Reads a body within the bounds on JSON, which hold for forms, too. Where there is no body there are no fields,
+    /// whatever the client says that it would be: as in DRF.
     pub(super) async fn read(
         headers: &HeaderMap,
         body: Body,
@@ -202,6 +211,7 @@ impl Fields {
         let bytes_max = config.json_bytes_max;
         let parts_max = config.form_parts_max;
         let (values, is_form) = match media_type(headers).as_str() {
+            kind if body.is_empty() => (Map::new(), !kind.ends_with("json")),
             "application/json" => (object(&body.collect(bytes_max).await?)?, false),
             "application/x-www-form-urlencoded" if fields::is_utf8(headers) => {
                 (fields::urlencoded(&body.collect(bytes_max).await?), true)
@@ -215,17 +225,39 @@ impl Fields {
         Ok(Self {
             values,
             errors: Map::new(),
+            foreseen: None,
             is_form,
         })
     }
 
     /// A text that must be there. DRF's sentences for `CharField`.
     pub(super) fn required(&mut self, name: &'static str) -> Option<String> {
+        self.required_or(name, NO_STRING)
+    }
+
+    /// The same without the spaces around it.
+    pub(super) fn required_trimmed(&mut self, name: &'static str) -> Option<String> {
+        let text = self.required(name)?;
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            self.reject(name, BLANK);
+            return None;
+        }
+        Some(trimmed.to_owned())
+    }
+
+    /// An e-mail address that must be there. `EmailField` says the same of all that is none.
+    pub(super) fn required_email(&mut self, name: &'static str) -> Option<Email> {
+        let text = self.required_or(name, &Invalid::Email.to_string());
+        self.parsed(name, text)
+    }
+
+    fn required_or(&mut self, name: &'static str, no_string: &str) -> Option<String> {
         if !self.values.contains_key(name) {
             self.reject(name, "This field is required.");
             return None;
         }
-        self.changed(name)
+        self.taken(name, no_string)
     }
 
     /// A text that may be left out, but not be null; in a form, to leave it empty is to leave it out.
@@ -238,13 +270,18 @@ impl Fields {
 
     /// A text that is left out to stay as it is.
     pub(super) fn changed(&mut self, name: &'static str) -> Option<String> {
+        self.taken(name, NO_STRING)
+    }
+
+    fn taken(&mut self, name: &'static str, no_string: &str) -> Option<String> {
         match self.values.remove(name)? {
-            Value::String(text) if text.is_empty() => {
-                self.reject(name, "This field may not be blank.");
-            }
+            Value::String(text) if text.is_empty() => self.reject(name, BLANK),
+            Value::String(text) if text.contains('\0') => self.reject(name, NULL_CHARACTER),
             Value::String(text) => return Some(text),
+            // As DRF reads them. How negative, broken or larger ones would be written is not certain: they are no strings.
+            Value::Number(number) if number.is_u64() => return Some(number.to_string()),
             Value::Null => self.reject(name, "This field may not be null."),
-            _ => self.reject(name, "Not a valid string."),
+            _ => self.reject(name, no_string),
         }
         None
     }
@@ -264,8 +301,20 @@ impl Fields {
         }
     }
 
+    /// Says what will be wrong with a field, so that it is told with what is wrong with others. Alone it is left to whoever
+    /// answers for it.
+    pub(super) fn foresee(&mut self, name: &'static str, sentence: &str) {
+        self.reject(name, sentence);
+        self.foreseen = Some(name);
+    }
+
     /// Ok if nothing was wrong with any field.
-    pub(super) fn finish(self) -> Result<(), Refusal> {
+    pub(super) fn finish(mut self) -> Result<(), Refusal> {
+        if let Some(name) = self.foreseen
+            && self.errors.len() == 1
+        {
+            self.errors.remove(name);
+        }
         if self.errors.is_empty() {
             Ok(())
         } else {

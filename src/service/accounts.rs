@@ -27,6 +27,28 @@ pub struct Session {
     pub user_id: UserId,
 }
 
+/// Whether a password can be that of a new account.
+///
+/// # Errors
+///
+/// [`Error::PasswordTooShort`] or [`Error::PasswordTooLong`].
+pub fn check_password(password: &str) -> Result<(), Error> {
+    let actual = password.chars().count();
+    if actual < password::CHARS_MIN {
+        return Err(Error::PasswordTooShort {
+            actual,
+            limit: password::CHARS_MIN,
+        });
+    }
+    if actual > password::CHARS_MAX {
+        return Err(Error::PasswordTooLong {
+            actual,
+            limit: password::CHARS_MAX,
+        });
+    }
+    Ok(())
+}
+
 impl App {
     /// The user that an access token speaks for. One of an issuer elsewhere who is not known yet gets an empty profile,
     /// where the issuer may do that.

@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 use crate::auth;
 use crate::auth::keyring::Keyring;
 use crate::auth::keys;
-use crate::auth::password;
 use crate::auth::password::Hasher;
 use crate::auth::token::Kind;
 use crate::config::Config;
@@ -31,6 +30,7 @@ use crate::domain::user::UserId;
 use crate::service::Clock;
 use crate::service::Error;
 use crate::service::StartError;
+use crate::service::accounts::check_password;
 use crate::service::audit;
 use crate::service::chain;
 use crate::service::system_clock;
@@ -319,19 +319,7 @@ impl Admin {
     }
 
     async fn hash(&self, password: String) -> Result<String, Error> {
-        let actual = password.chars().count();
-        if actual < password::CHARS_MIN {
-            return Err(Error::PasswordTooShort {
-                actual,
-                limit: password::CHARS_MIN,
-            });
-        }
-        if actual > password::CHARS_MAX {
-            return Err(Error::PasswordTooLong {
-                actual,
-                limit: password::CHARS_MAX,
-            });
-        }
+        check_password(&password)?;
         let hasher = self.hasher.clone();
         Ok(self.hashing(move || hasher.hash(&password)).await??)
     }

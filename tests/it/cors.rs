@@ -171,6 +171,9 @@ fn preflight_lasts_as_long_as_configured_and_lets_conditions_and_keys_through() 
         "if-match",
         "if-none-match",
         "idempotency-key",
+        "if-range",
+        "x-requested-with",
+        "x-csrftoken",
     ] {
         assert!(headers.contains(&name.to_owned()), "{headers:?}");
     }

@@ -52,6 +52,18 @@ fn of_tokens(id: &str, refresh: &str) -> Vec<Case> {
             "token_not_valid",
         ),
         (
+            get(&claim(id, "exp", None)),
+            401,
+            r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token has no 'exp' claim"}]}"#,
+            "token_not_valid",
+        ),
+        (
+            again(&claim(id, "exp", None)),
+            401,
+            r#"{"detail":"Token has no 'exp' claim","code":"token_not_valid"}"#,
+            "token_not_valid",
+        ),
+        (
             get(&claim(id, "token_type", None)),
             401,
             r#"{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"Token has no type"}]}"#,
@@ -113,10 +125,52 @@ fn of_accounts() -> Vec<Case> {
             "invalid",
         ),
         (
-            log_in(json!({ "email": 1, "password": [] })),
+            log_in(json!({ "email": true, "password": [] })),
             400,
             r#"{"email":["Not a valid string."],"password":["Not a valid string."]}"#,
             "invalid",
+        ),
+        (
+            log_in(json!({ "email": 1, "password": 2 })),
+            401,
+            r#"{"detail":"No active account found with the given credentials"}"#,
+            "no_active_account",
+        ),
+        (
+            log_in(json!({ "email": " \t", "password": "a\u{0}b" })),
+            400,
+            r#"{"email":["This field may not be blank."],"password":["Null characters are not allowed."]}"#,
+            "invalid",
+        ),
+        (
+            Request::post(LOG_IN),
+            400,
+            r#"{"email":["This field is required."],"password":["This field is required."]}"#,
+            "invalid",
+        ),
+        (
+            Request::post(LOG_IN).body("application/json", b""),
+            400,
+            r#"{"email":["This field is required."],"password":["This field is required."]}"#,
+            "invalid",
+        ),
+        (
+            Request::post(REFRESH).body("text/plain", b""),
+            400,
+            r#"{"refresh":["This field is required."]}"#,
+            "invalid",
+        ),
+        (
+            Request::post(REFRESH).json(&json!({ "refresh": "  " })),
+            400,
+            r#"{"refresh":["This field may not be blank."]}"#,
+            "invalid",
+        ),
+        (
+            Request::post(REFRESH).json(&json!({ "refresh": 5 })),
+            401,
+            r#"{"detail":"Token is invalid","code":"token_not_valid"}"#,
+            "token_not_valid",
         ),
         (
             log_in(json!([])),
@@ -135,6 +189,18 @@ fn of_accounts() -> Vec<Case> {
             400,
             r#"{"password":["This password is too long: it has 257 characters, the limit is 256."]}"#,
             "password_too_long",
+        ),
+        (
+            register(json!({ "email": ["ada"], "password": "1234567", "name": "" })),
+            400,
+            r#"{"email":["Enter a valid email address."],"password":["This password is too short. It must contain at least 8 characters."],"name":["This field may not be blank."]}"#,
+            "invalid",
+        ),
+        (
+            register(json!({ "email": 5, "password": "correct horse", "name": "a\u{0}" })),
+            400,
+            r#"{"email":["Enter a valid email address."],"name":["Null characters are not allowed."]}"#,
+            "invalid",
         ),
         (
             register(json!({ "email": "ada", "password": "correct horse" })),
@@ -187,6 +253,20 @@ fn of_uploads(access: &str) -> Vec<Case> {
     vec![
         (
             send(&Form::new().text("x", "y")),
+            400,
+            r#"{"image":["No file was submitted."]}"#,
+            "missing_file",
+        ),
+        (
+            Request::post(PICTURE).bearer(access),
+            400,
+            r#"{"image":["No file was submitted."]}"#,
+            "missing_file",
+        ),
+        (
+            Request::new("PUT", PICTURE)
+                .bearer(access)
+                .body("application/json", b""),
             400,
             r#"{"image":["No file was submitted."]}"#,
             "missing_file",

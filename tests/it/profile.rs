@@ -124,6 +124,26 @@ fn name_is_changed_trimmed_and_shown_to_everyone() {
 }
 
 #[test]
+fn name_may_be_a_whole_number_and_nothing_at_all_changes_nothing() {
+    let server = Server::start();
+    let user = server.user();
+    let patch = || Request::new("PATCH", PROFILE).bearer(&user.access);
+
+    let renamed = server
+        .send(&patch().json(&json!({ "name": 42 })))
+        .expect(200);
+    let kept = [
+        patch(),
+        patch().body("application/json", b""),
+        patch().body("text/plain", b""),
+    ]
+    .map(|request| server.send(&request).expect(200).json());
+
+    assert_eq!(renamed.json()["name"], "42");
+    assert_eq!(kept, [(); 3].map(|()| renamed.json()));
+}
+
+#[test]
 fn name_that_is_not_acceptable_is_400_and_changes_nothing() {
     let server = Server::start();
     let user = server.user();
@@ -138,7 +158,9 @@ fn name_that_is_not_acceptable_is_400_and_changes_nothing() {
         (json!("<b>Ada"), "The characters < and > are not allowed."),
         (json!("Ada>"), "The characters < and > are not allowed."),
         (json!("A\nda"), "Control characters are not allowed."),
-        (json!("A\u{0}da"), "Control characters are not allowed."),
+        (json!("A\u{0}da"), "Null characters are not allowed."),
+        (json!(-5), "Not a valid string."),
+        (json!(5.5), "Not a valid string."),
         (json!("A\u{85}da"), "Control characters are not allowed."),
         (json!("A\u{202e}da"), "Control characters are not allowed."),
         (json!("x".repeat(51)), long),

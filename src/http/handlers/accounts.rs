@@ -4,7 +4,6 @@ use hyper::{Request, StatusCode};
 use serde_json::json;
 
 use crate::domain::user::DisplayName;
-use crate::domain::user::Email;
 use crate::http::body::Body;
 use crate::http::error;
 use crate::http::error::ApiError;
@@ -13,6 +12,7 @@ use crate::http::handlers::split;
 use crate::http::request::Fields;
 use crate::http::respond;
 use crate::http::respond::Reply;
+use crate::service::accounts;
 use crate::service::accounts::Session;
 
 /// `POST /api/auth/register/`: `email`, `password`, and `name` if wanted.
@@ -25,9 +25,11 @@ pub(in crate::http) async fn register(
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let mut fields = read(context, request).await?;
-    let email = fields.required("email");
-    let email: Option<Email> = fields.parsed("email", email);
+    let email = fields.required_email("email");
     let password = fields.required("password");
+    if let Some(Err(unfit)) = password.as_deref().map(accounts::check_password) {
+        fields.foresee("password", ApiError::from(unfit).sentence());
+    }
     let name = fields.optional("name");
     let name: Option<DisplayName> = fields.parsed("name", name);
     fields.finish()?;
@@ -46,7 +48,7 @@ pub(in crate::http) async fn log_in(
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let mut fields = read(context, request).await?;
-    let email = fields.required("email");
+    let email = fields.required_trimmed("email");
     let password = fields.required("password");
     fields.finish()?;
     let session = context
@@ -66,7 +68,7 @@ pub(in crate::http) async fn refresh(
     request: Request<Body>,
 ) -> Result<Reply, ApiError> {
     let mut fields = read(context, request).await?;
-    let refresh = fields.required("refresh");
+    let refresh = fields.required_trimmed("refresh");
     fields.finish()?;
     let access = context
         .app
