@@ -102,8 +102,9 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
         (None, None) => None,
     };
     manager::opening();
+    let cors = config.cors.clone();
     let opened = tokio::select! {
-        opened = opening::until(&listener, tls.as_ref(), App::open(config)) => opened?,
+        opened = opening::until(&listener, tls.as_ref(), &cors, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);

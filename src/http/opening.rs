@@ -1,11 +1,13 @@
 //! What a server answers while its store is being opened: that it lives and is not ready.
 //!
 //! After a crash opening can take seconds. Whoever watches the server must be able to tell that from a server that
-//! hangs, and clients must be told to come back rather than wait for a connection.
+//! hangs, and clients must be told to come back rather than wait for a connection. Pages, too: without the fields of CORS
+//! they would only see that something went wrong.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -20,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::config;
+use crate::http::cors::Cors;
 use crate::http::handlers::health;
 use crate::http::respond;
 use crate::http::respond::Reply;
@@ -39,8 +43,10 @@ const RETRY_S: u64 = 2;
 pub async fn until<T>(
     listener: &TcpListener,
     tls: Option<&Tls>,
+    cors: &config::Cors,
     opening: impl Future<Output = T>,
 ) -> T {
+    let cors = Arc::new(Cors::new(cors));
     let mut opening = pin!(opening);
     let mut connections = JoinSet::new();
     let opened = loop {
@@ -50,7 +56,9 @@ pub async fn until<T>(
             opened = &mut opening => break opened,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.cloned()))),
+                Ok((stream, _)) => {
+                    connections.spawn(serve(stream, tls.cloned(), Arc::clone(&cors)));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -64,17 +72,18 @@ pub async fn until<T>(
     opened
 }
 
-async fn serve(stream: TcpStream, tls: Option<Tls>) {
+async fn serve(stream: TcpStream, tls: Option<Tls>, cors: Arc<Cors>) {
     match tls {
-        None => serve_http(stream).await,
+        None => serve_http(stream, &cors).await,
         Some(tls) => match tls.accept_http1(stream, REQUEST_TIMEOUT).await {
-            Ok(stream) => serve_http(stream).await,
+            Ok(stream) => serve_http(stream, &cors).await,
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         },
     }
 }
 
-async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, cors: &Cors) {
+    let answer = |request| std::future::ready(Ok::<_, Infallible>(answer(&request, cors)));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
@@ -85,8 +94,11 @@ async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
-    let mut reply = match Route::parse(request.method(), request.uri().path()) {
+fn answer(request: &Request<Incoming>, cors: &Cors) -> Reply {
+    let route = Route::parse(request.method(), request.uri().path());
+    let preflight = Cors::is_preflight(request.method(), request.headers());
+    let mut reply = match &route {
+        Ok(Route::Options(allow)) if preflight => respond::options(allow),
         Ok(Route::Health) => health::live(),
         Ok(Route::Ready) => refusal(&json!({
             "status": "unavailable",
@@ -101,7 +113,14 @@ async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     let close = HeaderValue::from_static("close");
     reply.headers_mut().insert(CONNECTION, close);
-    Ok(reply)
+    match route {
+        Ok(Route::Options(allow)) if preflight => {
+            let methods = HeaderValue::from_static(allow);
+            cors.allow_preflight(request.headers(), reply.headers_mut(), methods);
+        }
+        _ => cors.allow(request.headers(), reply.headers_mut()),
+    }
+    reply
 }
 
 fn refusal(body: &serde_json::Value) -> Reply {

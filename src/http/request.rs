@@ -211,7 +211,7 @@ impl Fields {
         let bytes_max = config.json_bytes_max;
         let parts_max = config.form_parts_max;
         let (values, is_form) = match media_type(headers).as_str() {
-            kind if body.is_empty() => (Map::new(), !kind.ends_with("json")),
+            _ if body.is_empty() => (Map::new(), false),
             "application/json" => (object(&body.collect(bytes_max).await?)?, false),
             "application/x-www-form-urlencoded" if fields::is_utf8(headers) => {
                 (fields::urlencoded(&body.collect(bytes_max).await?), true)

@@ -36,7 +36,9 @@ fn server_that_opens_its_store_is_alive_and_not_ready() {
     let address = port.local_addr().unwrap();
     drop(port);
     let listen = address.to_string();
-    let mut command = home.command(&["serve", "--listen", &listen]);
+    let origin = "https://app.example.org";
+    let cors = format!("cors.origins=[\"{origin}\"]");
+    let mut command = home.command(&["serve", "--listen", &listen, "--set", &cors]);
     let mut process = Process::start(&mut command, b"");
     let until = std::time::Instant::now() + crate::support::DEADLINE;
     let ready = loop {
@@ -52,6 +54,18 @@ fn server_that_opens_its_store_is_alive_and_not_ready() {
     Request::get("/healthz").send(address).expect(200);
     let profile = Request::get("/api/users/ada/profile/").send(address);
     assert!(profile.expect(503).field("retry-after").is_some());
+    // A page that may call the API learns that much, too.
+    let allowed = |request: Request, status: u16| {
+        let reply = request.field("Origin", origin).send(address).expect(status);
+        reply
+            .field("access-control-allow-origin")
+            .map(str::to_owned)
+    };
+    let upload = Request::new("OPTIONS", "/api/users/me/profile/picture/");
+    let upload = upload.field("Access-Control-Request-Method", "POST");
+    assert_eq!(allowed(upload, 204).as_deref(), Some(origin));
+    let profile = Request::get("/api/users/me/profile/");
+    assert_eq!(allowed(profile, 503).as_deref(), Some(origin));
 
     std::fs::write(&pipe, [0; 16]).unwrap();
 

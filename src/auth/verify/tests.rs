@@ -69,12 +69,20 @@ fn vectors_of_wycheproof_are_judged_as_they_say() {
         return;
     };
     let (mut accepted, mut refused, mut unsupported, mut wrong) = (0, 0, 0, Vec::new());
-    for name in ["json_web_signature_test.json", "json_web_key_test.json"] {
+    for name in [
+        "json_web_signature_test.json",
+        "json_web_key_test.json",
+        "json_web_crypto_test.json",
+    ] {
         let text = std::fs::read(Path::new(&folder).join(name)).unwrap();
         let vectors: Value = serde_json::from_slice(&text).unwrap();
         for group in vectors["testGroups"].as_array().unwrap() {
             let keys = keys(group);
             for test in group["tests"].as_array().unwrap() {
+                // Encryption is not ours.
+                if test.get("jws").is_none() {
+                    continue;
+                }
                 let case = format!("{name} {}", test["tcId"]);
                 let jws = test["jws"].as_str().unwrap_or_default();
                 let is_accepted = Jws::parse(jws).is_some_and(|token| {

@@ -111,6 +111,16 @@ fn picture() -> impl Strategy<Value = PictureRecord> {
         })
 }
 
+fn idempotency() -> impl Strategy<Value = IdempotencyRecord> {
+    let upload =
+        any::<(String, String, i64)>().prop_map(|(key, upload, micros)| KeyedUploadRecord {
+            key,
+            upload,
+            stored_at: Timestamp::from_micros(micros),
+        });
+    proptest::collection::vec(upload, 0..9).prop_map(|uploads| IdempotencyRecord { uploads })
+}
+
 fn comes_back<T: Record + Debug + PartialEq>(key: &[u8], record: &T) {
     let bytes = encode(key, record).unwrap();
 
@@ -124,11 +134,13 @@ proptest! {
         account in account(),
         profile in profile(),
         picture in picture(),
+        keys in idempotency(),
         numbers: (u32, u64, u64),
     ) {
         comes_back(&key, &account);
         comes_back(&key, &profile);
         comes_back(&key, &picture);
+        comes_back(&key, &keys);
         comes_back(&key, &SchemaRecord { version: numbers.0 });
         comes_back(&key, &CountsRecord { users: numbers.1, pictures: numbers.2 });
         comes_back(&key, &SequenceRecord { commits: numbers.1 });
@@ -139,6 +151,7 @@ proptest! {
         prop_assert!(decode::<AccountRecord>(&key, &bytes).is_err());
         prop_assert!(decode::<ProfileRecord>(&key, &bytes).is_err());
         prop_assert!(decode::<PictureRecord>(&key, &bytes).is_err());
+        prop_assert!(decode::<IdempotencyRecord>(&key, &bytes).is_err());
     }
 
     #[test]

@@ -3,13 +3,15 @@
 
 use pockitd::storage::record;
 use pockitd::storage::record::{
-    AccountRecord, EmailRecord, PictureRecord, ProfileRecord, Record, SchemaRecord,
+    AccountRecord, EmailRecord, IdempotencyRecord, PictureRecord, ProfileRecord, Record,
+    SchemaRecord,
 };
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     if let [version, payload @ ..] = input {
         each::<AccountRecord>(*version, payload);
         each::<EmailRecord>(*version, payload);
+        each::<IdempotencyRecord>(*version, payload);
         each::<PictureRecord>(*version, payload);
         each::<ProfileRecord>(*version, payload);
         each::<SchemaRecord>(*version, payload);

@@ -194,7 +194,7 @@ fn claims_are_judged_by_the_rules_of_their_issuer() {
     let told = |name: &str, value: Value| profile(&server, &changed(name, value)).told();
     for (name, value, message) in [
         ("exp", json!(now() - 1), "Token is expired"),
-        ("exp", Value::Null, "Token is invalid"),
+        ("exp", Value::Null, "Token has no 'exp' claim"),
         ("nbf", json!(now() + 60), "Token is invalid"),
         ("iss", json!("https://sso.example.org/"), "Token is invalid"),
         ("iss", Value::Null, "Token is invalid"),
