@@ -2,7 +2,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::config;
 use crate::domain::picture::InvalidCrop;
@@ -186,6 +186,9 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 /// DRF's sentences for `CharField`.
 const BLANK: &str = "This field may not be blank.";
 const NO_STRING: &str = "Not a valid string.";
+/// Up to here all readers of JSON agree on whole numbers. Source: RFC 8259 §6.
+const WHOLE_MAX: u64 = 9_007_199_254_740_991;
+const WHOLE_MAX_FLOAT: f64 = 9_007_199_254_740_991.0;
 /// Django's for `ProhibitNullCharactersValidator`.
 const NULL_CHARACTER: &str = "Null characters are not allowed.";
 
@@ -278,9 +281,8 @@ impl Fields {
             Value::String(text) if text.is_empty() => self.reject(name, BLANK),
             Value::String(text) if text.contains('\0') => self.reject(name, NULL_CHARACTER),
             Value::String(text) => return Some(text),
-            // As DRF reads them. How negative, broken or larger ones would be written is not certain: they are no strings.
-            Value::Number(number) if number.is_u64() => return Some(number.to_string()),
             Value::Null => self.reject(name, "This field may not be null."),
+            Value::Number(number) if digits(&number).is_some() => return digits(&number),
             _ => self.reject(name, no_string),
         }
         None
@@ -325,6 +327,17 @@ impl Fields {
     fn reject(&mut self, name: &'static str, sentence: &str) {
         self.errors.insert(name.to_owned(), json!([sentence]));
     }
+}
+
+/// A whole number as DRF reads it where it wants a text. How negative, broken or larger ones would be written is not certain:
+/// they are no texts.
+fn digits(number: &Number) -> Option<String> {
+    if let Some(whole) = number.as_u64() {
+        return (whole <= WHOLE_MAX).then(|| whole.to_string());
+    }
+    let float = number.as_f64()?;
+    let is_whole = float.fract() == 0.0 && (0.0..=WHOLE_MAX_FLOAT).contains(&float);
+    is_whole.then(|| format!("{float:.1}"))
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {

@@ -275,7 +275,7 @@ impl Store for SledStore {
             user,
             picture,
             renditions,
-            making,
+            making: Box::new(making),
         };
         self.write_profile(change).await
     }
@@ -325,7 +325,7 @@ impl Store for SledStore {
                 user,
                 picture,
                 renditions,
-                making: *making,
+                making,
             },
             Edit::RemovePicture { now } => Change::RemovePicture { user, now },
         };

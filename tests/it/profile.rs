@@ -140,6 +140,8 @@ fn name_may_be_a_whole_number_and_nothing_at_all_changes_nothing() {
     .map(|request| server.send(&request).expect(200).json());
 
     assert_eq!(renamed.json()["name"], "42");
+    let float = patch().json(&json!({ "name": 42.0 }));
+    assert_eq!(server.send(&float).expect(200).json()["name"], "42.0");
     assert_eq!(kept, [(); 3].map(|()| renamed.json()));
 }
 
@@ -161,6 +163,8 @@ fn name_that_is_not_acceptable_is_400_and_changes_nothing() {
         (json!("A\u{0}da"), "Null characters are not allowed."),
         (json!(-5), "Not a valid string."),
         (json!(5.5), "Not a valid string."),
+        (json!(9_007_199_254_740_992_u64), "Not a valid string."),
+        (json!(1e16), "Not a valid string."),
         (json!("A\u{85}da"), "Control characters are not allowed."),
         (json!("A\u{202e}da"), "Control characters are not allowed."),
         (json!("x".repeat(51)), long),

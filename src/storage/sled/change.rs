@@ -45,7 +45,7 @@ pub(super) enum Change {
         user: UserId,
         picture: Picture,
         renditions: Vec<Rendition>,
-        making: Making,
+        making: Box<Making>,
     },
     RemovePicture {
         user: UserId,
