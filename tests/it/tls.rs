@@ -13,19 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::support::process::assert_failed;
-use crate::support::secure::{Http2, connect, file, request, setup, upload, whole};
+use crate::support::secure::{Http2, connect, file, request, setup, token_of, upload, whole};
 use crate::support::{Connection, DEADLINE, Form, PICTURE, Server, Setup};
 
-/// An access token for a new user, made by the server's own command.
 fn token(server: &Server) -> String {
-    server
-        .home()
-        .run(&["user", "add", "ada@example.org"])
-        .expect(0);
-    let made = server
-        .home()
-        .run(&["token", "ada@example.org", "--ttl", "1h"]);
-    made.expect(0).stdout.trim().to_owned()
+    token_of(server, "ada@example.org")
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
