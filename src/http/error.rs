@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod code;
+mod condition;
 mod refusal;
 
 use hyper::StatusCode;
@@ -21,6 +22,7 @@ use crate::storage::What;
 
 #[cfg(test)]
 pub(super) use code::CODES;
+pub(super) use condition::{file_precondition_failed, precondition_failed, range_not_satisfiable};
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
@@ -317,16 +319,6 @@ fn stored(cause: storage::Error) -> ApiError {
 /// DRF's 404.
 pub(super) fn not_found() -> ApiError {
     ApiError::detail(StatusCode::NOT_FOUND, "not_found", "Not found.")
-}
-
-/// 412, in the words of RFC 9110 rather than DRF, which has none.
-pub(super) fn precondition_failed() -> ApiError {
-    let detail = "The profile is not the one that If-Match names. Fetch it again.";
-    ApiError::detail(
-        StatusCode::PRECONDITION_FAILED,
-        "precondition_failed",
-        detail,
-    )
 }
 
 /// 400 for one field that is not what it should be.
