@@ -147,6 +147,15 @@ pub fn check_secret(config: &config::Auth) -> Result<(), StartError> {
     Ok(keys::check(config)?)
 }
 
+/// A random text that names one request in logs and answers.
+///
+/// # Errors
+///
+/// [`Error::Random`] without randomness.
+pub fn request_id() -> Result<String, Error> {
+    Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
+}
+
 /// The program without its front ends.
 pub struct App {
     /// What was configured; validated.
@@ -222,15 +231,6 @@ impl App {
             workers,
             config,
         })
-    }
-
-    /// A random text that names one request in logs and answers.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Random`] without randomness.
-    pub fn request_id(&self) -> Result<String, Error> {
-        Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
     }
 
     /// Reads all keys anew, as this configuration says. Nothing else of it is used. Until then, and if that fails, the

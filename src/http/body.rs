@@ -111,7 +111,7 @@ impl Body {
             let idle = later(Instant::now(), self.bounds.idle);
             let inner = self.inner.as_mut()?;
             let Ok(frame) = timeout_at(idle.min(deadline), inner.frame()).await else {
-                self.inner = None;
+                self.drain();
                 let idled = idle < deadline;
                 let limit_ms = if idled {
                     self.bounds.idle_ms
@@ -152,7 +152,7 @@ impl Body {
         if elapsed < self.bounds.rate_grace || actual >= limit {
             return Ok(());
         }
-        self.inner = None;
+        self.drain();
         Err(Refusal::TooSlow { limit, actual })
     }
 
@@ -164,6 +164,33 @@ impl Body {
             .and_then(|announced| announced.checked_div(self.bounds.total.as_secs()))
             .map_or(0, |rate| rate / 2);
         self.bounds.rate_min.max(doomed_below)
+    }
+
+    /// Has what still comes read and dropped in the background, unless the client waits to be asked for it. Of a body that
+    /// was too slow, too: its sender still sends, and is to see why that is in vain.
+    fn drain(&mut self) {
+        let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
+            return;
+        };
+        let Bounds {
+            drain,
+            drain_bytes_max,
+            ..
+        } = self.bounds;
+        let reading_on = async move {
+            let mut left = drain_bytes_max;
+            while let Some(Ok(frame)) = rest.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Bounded by time and bytes, and waited for when the server stops.
+        self.bounds
+            .drainers
+            .spawn(async move { drop(timeout(drain, reading_on).await) });
     }
 
     /// The whole body, at most `bytes_max` bytes.
@@ -198,28 +225,7 @@ pub(super) fn stream(
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
-            return;
-        };
-        let Bounds {
-            drain,
-            drain_bytes_max,
-            ..
-        } = self.bounds;
-        let reading_on = async move {
-            let mut left = drain_bytes_max;
-            while let Some(Ok(frame)) = rest.frame().await {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
-                if left == 0 {
-                    break;
-                }
-            }
-        };
-        // Bounded by time and bytes, and waited for when the server stops.
-        self.bounds
-            .drainers
-            .spawn(async move { drop(timeout(drain, reading_on).await) });
+        self.drain();
     }
 }
 

@@ -306,14 +306,16 @@ fn stored(cause: storage::Error) -> ApiError {
             ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
                 .caused(service::Error::Storage(E::DiskFull { free, free_min }))
         }
-        E::Unavailable(_) | E::InUse { .. } => {
-            ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
-                .caused(service::Error::Storage(cause))
-        }
+        E::Unavailable(_) | E::InUse { .. } => not_ready().caused(service::Error::Storage(cause)),
         E::AlreadyExists(_) | E::Damaged { .. } | E::TooNew { .. } | E::Io { .. } => {
             ApiError::internal(service::Error::Storage(cause))
         }
     }
+}
+
+/// 503 while the store cannot be asked.
+pub(super) fn not_ready() -> ApiError {
+    ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
 }
 
 /// DRF's 404.

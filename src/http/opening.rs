@@ -8,8 +8,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -19,11 +20,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
+use crate::config;
+use crate::http::body::{Body, Bounds};
+use crate::http::cors::Cors;
+use crate::http::error;
 use crate::http::handlers::health;
+use crate::http::request;
 use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::route::Route;
+use crate::http::server;
 use crate::http::tls::Tls;
 
 /// Pause after a failed accept.
@@ -35,13 +43,25 @@ const CONNECTIONS_MAX: usize = 64;
 /// When to ask again, in seconds.
 const RETRY_S: u64 = 2;
 
+/// What answers are made with.
+#[derive(Clone, Debug)]
+struct Terms {
+    cors: Cors,
+    bounds: Bounds,
+}
+
 /// Answers on the listener until the store is open; then with what was opened.
 pub async fn until<T>(
     listener: &TcpListener,
     tls: Option<&Tls>,
+    (http, cors): (&config::Http, &config::Cors),
     opening: impl Future<Output = T>,
 ) -> T {
     let mut opening = pin!(opening);
+    let terms = Terms {
+        cors: Cors::new(cors),
+        bounds: Bounds::new(http, TaskTracker::new()),
+    };
     let mut connections = JoinSet::new();
     let opened = loop {
         let full = connections.len() >= CONNECTIONS_MAX;
@@ -50,7 +70,9 @@ pub async fn until<T>(
             opened = &mut opening => break opened,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(stream, tls.cloned()))),
+                Ok((stream, _)) => {
+                    drop(connections.spawn(serve(stream, tls.cloned(), terms.clone())));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -64,48 +86,64 @@ pub async fn until<T>(
     opened
 }
 
-async fn serve(stream: TcpStream, tls: Option<Tls>) {
+async fn serve(stream: TcpStream, tls: Option<Tls>, terms: Terms) {
     match tls {
-        None => serve_http(stream).await,
+        None => serve_http(stream, terms).await,
         Some(tls) => match tls.accept_http1(stream, REQUEST_TIMEOUT).await {
-            Ok(stream) => serve_http(stream).await,
+            Ok(stream) => serve_http(stream, terms).await,
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         },
     }
 }
 
-async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin) {
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, terms: Terms) {
+    let service = service_fn(|request| {
+        let reply = answer(&terms, request);
+        async { Ok::<_, Infallible>(reply) }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "connection ended early");
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Reply, Infallible> {
-    let mut reply = match Route::parse(request.method(), request.uri().path()) {
+fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    // What comes of a body is dropped within bounds, so that its sender sees the answer.
+    let body = body.map_err(Into::into).boxed();
+    drop(Body::new(body, headers, terms.bounds.clone()));
+    let request_id = server::request_id(headers);
+    let mut reply = match Route::parse(&parts.method, parts.uri.path()) {
         Ok(Route::Health) => health::live(),
-        Ok(Route::Ready) => refusal(&json!({
-            "status": "unavailable",
-            "checks": { "store": "opening" },
-        })),
-        _ => refusal(&json!({ "detail": "The server is not ready. Try again soon." })),
+        Ok(Route::Ready) => not_ready(),
+        // A page may ask, or it could not read that the server is not ready.
+        Ok(Route::Options(allow)) => respond::options(allow),
+        _ => {
+            let is_problem = request::wants_problem(headers);
+            respond::error(&error::not_ready(), is_problem, &request_id)
+        }
     };
-    if request.method() == Method::HEAD {
-        *reply.body_mut() = http_body_util::Full::default();
+    if parts.method == Method::HEAD {
+        *reply.body_mut() = Full::default();
     }
-    let nosniff = HeaderValue::from_static("nosniff");
-    reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     let close = HeaderValue::from_static("close");
     reply.headers_mut().insert(CONNECTION, close);
-    Ok(reply)
+    let is_preflight = Cors::is_preflight(&parts.method, headers);
+    server::finish(&terms.cors, headers, is_preflight, &mut reply, &request_id);
+    reply
 }
 
-fn refusal(body: &serde_json::Value) -> Reply {
-    let mut reply = respond::json(StatusCode::SERVICE_UNAVAILABLE, body);
+fn not_ready() -> Reply {
+    let body = json!({
+        "status": "unavailable",
+        "checks": { "store": "opening" },
+    });
+    let mut reply = respond::json(StatusCode::SERVICE_UNAVAILABLE, &body);
     reply.headers_mut().insert(RETRY_AFTER, RETRY_S.into());
     reply
 }

@@ -157,7 +157,7 @@ pub(super) async fn answer(
     let begin = Instant::now();
     let method = request.method().clone();
     let headers = request.headers().clone();
-    let request_id = request_id(&headers, &server.app);
+    let request_id = request_id(&headers);
     let preflight = Cors::is_preflight(&method, &headers);
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
@@ -189,7 +189,7 @@ pub(super) async fn answer(
         }
     };
     met.write(reply.headers_mut());
-    finish(server, &headers, preflight, &mut reply, &request_id);
+    finish(&server.cors, &headers, preflight, &mut reply, &request_id);
     let took = begin.elapsed();
     server.app.metrics.answered(&Answered {
         route: route_name,
@@ -321,8 +321,8 @@ fn base(server: &Server, headers: &HeaderMap, version: Version) -> Result<String
 }
 
 /// What every answer carries.
-fn finish(
-    server: &Server,
+pub(super) fn finish(
+    cors: &Cors,
     request: &HeaderMap,
     preflight: bool,
     reply: &mut Reply,
@@ -335,13 +335,13 @@ fn finish(
         fields.insert(REQUEST_ID, id);
     }
     match allow.filter(|_| preflight) {
-        Some(methods) => server.cors.allow_preflight(request, fields, methods),
-        None => server.cors.allow(request, fields),
+        Some(methods) => cors.allow_preflight(request, fields, methods),
+        None => cors.allow(request, fields),
     }
 }
 
 /// The client's own id for its request if it is harmless, else a random one.
-fn request_id(headers: &HeaderMap, app: &App) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers
         .get(REQUEST_ID)
         .and_then(|field| field.to_str().ok());
@@ -353,7 +353,7 @@ fn request_id(headers: &HeaderMap, app: &App) -> String {
     };
     match given.filter(harmless) {
         Some(id) => id.to_owned(),
-        None => app.request_id().unwrap_or_default(),
+        None => service::request_id().unwrap_or_default(),
     }
 }
 

@@ -312,6 +312,48 @@ fn too_slow((name, value): (&str, &str), begin: &str, rate: &str) {
     assert!(reply.text().contains(rate), "{}", reply.text());
 }
 
+/// A phone on a bad line sends on until it is told; a reset would tell it nothing.
+#[test]
+fn sender_that_is_too_slow_and_sends_on_sees_the_answer() {
+    for (settings, chunk) in [
+        (
+            [
+                ("http.body_timeout_ms", "1_000"),
+                ("http.body_rate_grace_ms", "5_000"),
+            ],
+            64 * 1_024,
+        ),
+        (
+            [
+                ("http.body_timeout_ms", "60_000"),
+                ("http.body_rate_grace_ms", "1_000"),
+            ],
+            1_024,
+        ),
+    ] {
+        let server = Server::with(&settings);
+        let user = server.user();
+        let form = Form::image(&[]);
+        let request = Request::post(PICTURE)
+            .bearer(&user.access)
+            .field("Content-Type", &form.content_type())
+            .field("Content-Length", "5000000");
+        let mut connection = Connection::open(server.address());
+        connection.write(&request.head(server.address()));
+        connection.write(&form.bytes()[..10]);
+        let start = Instant::now();
+
+        // The pause is what makes it slow. Nothing is read meanwhile.
+        while start.elapsed() < Duration::from_secs(3) {
+            assert!(connection.try_write(&vec![b'-'; chunk]), "a reset");
+            thread::sleep(Duration::from_millis(100));
+        }
+
+        let reply = connection.answer("POST").expect("an answer");
+        assert_eq!(reply.status, 408, "{}", reply.text());
+    }
+}
+
 #[test]
 fn client_that_takes_no_answer_is_cut_off() {
     let server = Server::with(&[("http.write_timeout_ms", "500")]);
