@@ -7,6 +7,28 @@ use serde::{Deserialize, Serialize};
 use crate::config::validate::{Problem, is_origin, is_origin_with_path, push};
 use crate::domain::network::Network;
 
+/// The header field in which proxies say whom they speak for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
 /// `[http]`: the listener and its limits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,9 +61,11 @@ pub struct Http {
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,
-    /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the
-    /// right: the client is the last address that is none of them.
+    /// Proxies that are believed whom they speak for, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the right: the
+    /// client is the last address that is none of them.
     pub trusted_proxies: Vec<Network>,
+    /// Where these proxies write it: `x-forwarded-for`, or `forwarded` (RFC 7239). The other one is not looked at: a client can write it.
+    pub forwarded_header: ForwardedHeader,
     /// How long an answer to an upload with an `Idempotency-Key` is remembered, in seconds; 0: keys are ignored.
     pub idempotency_ttl_s: u64,
     /// Such answers remembered at most; beyond that many, the oldest go.
@@ -75,6 +99,7 @@ impl Default for Http {
             bodies_bytes_max: 96 * 1_024 * 1_024,
             bodies_wait_ms: 10_000,
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             idempotency_ttl_s: 600,
             idempotency_keys_max: 10_000,
             json_bytes_max: 16 * 1_024,
@@ -96,6 +121,14 @@ impl Http {
                 format!(
                     "is {url:?}, must begin with http:// or https:// and a host, without ? or #"
                 ),
+            );
+        }
+        for network in self.trusted_proxies.iter().filter(|proxy| proxy.is_all()) {
+            let network = String::from(*network);
+            push(
+                found,
+                "http.trusted_proxies",
+                format!("has {network:?}, which is everybody, must have the addresses of proxies"),
             );
         }
         let positive = [

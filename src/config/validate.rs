@@ -160,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn everybody_is_no_proxy() {
+        for everybody in ["0.0.0.0/0", "::/0"] {
+            let found =
+                keys(|config| config.http.trusted_proxies = vec![everybody.parse().unwrap()]);
+            assert_eq!(found, ["http.trusted_proxies"]);
+        }
+    }
+
+    #[test]
     fn secret_is_long_enough_and_comes_from_one_place() {
         assert_eq!(
             keys(|config| config.auth.secret = Some("x".repeat(31).into())),

@@ -59,7 +59,7 @@ pub(super) struct Server {
     cors: Cors,
     room: Room,
     drainers: TaskTracker,
-    /// Whether it was said that a proxy is not trusted.
+    /// Whether it was said that a proxy is not heard.
     warned: AtomicBool,
 }
 
@@ -286,13 +286,14 @@ async fn routed(
 
 /// Who asks, as limits count them. Says once if that cannot be known.
 fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
-    let trusted = &server.app.config.http.trusted_proxies;
-    if address::speaks_for_others(peer, headers, trusted)
+    let config = &server.app.config.http;
+    let (trusted, written) = (&config.trusted_proxies, config.forwarded_header);
+    if let Some(why) = address::unheard(peer, headers, trusted, written)
         && !server.warned.swap(true, Ordering::Relaxed)
     {
-        tracing::warn!(%peer, "a proxy that is not in http.trusted_proxies: limits count all its clients as one");
+        tracing::warn!(%peer, "{why}");
     }
-    address::client(peer, headers, trusted).into()
+    address::client(peer, headers, trusted, written).into()
 }
 
 /// Where absolute URLs begin: as configured, else as the client named us.

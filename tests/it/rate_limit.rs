@@ -238,6 +238,27 @@ fn logins_that_there_was_no_time_for_do_not_count_as_failed() {
     server.send(&right).expect(200);
 }
 
+/// A proxy that writes one header passes on the other as the client sent it.
+#[test]
+fn client_cannot_choose_its_address_by_the_header_that_the_proxy_does_not_write() {
+    let server = Server::with(&[
+        ("rate_limit.logins_per_minute_per_address", "2"),
+        ("http.trusted_proxies", "[\"127.0.0.0/8\"]"),
+        ("http.forwarded_header", "\"forwarded\""),
+    ]);
+    let send = |made_up: &str, by_the_proxy: &str| {
+        let request = log_in("nobody@example.org", "wrong", made_up);
+        let by_the_proxy = format!("for={by_the_proxy}");
+        server
+            .send(&request.field("Forwarded", &by_the_proxy))
+            .status
+    };
+
+    let made_up = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    assert_eq!(made_up.map(|one| send(one, "192.0.2.1")), [401, 401, 429]);
+    assert_eq!(send("198.51.100.3", "192.0.2.2"), 401);
+}
+
 #[test]
 fn logins_are_limited_by_the_address_that_a_trusted_proxy_names() {
     let limit = ("rate_limit.logins_per_minute_per_address", "2");
