@@ -72,6 +72,8 @@ pub struct Http {
     pub idempotency_keys_max: usize,
     /// Largest JSON body, in bytes.
     pub json_bytes_max: u64,
+    /// Bodies without a picture held in memory at once, in bytes over all requests. What does not fit is answered with 503.
+    pub fields_bytes_max: u64,
     /// After a refusal: how much of a body that still arrives is read and dropped, in bytes, so that the client
     /// gets to read the answer.
     pub drain_bytes_max: u64,
@@ -103,6 +105,7 @@ impl Default for Http {
             idempotency_ttl_s: 600,
             idempotency_keys_max: 10_000,
             json_bytes_max: 16 * 1_024,
+            fields_bytes_max: 32 * 1_024 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
             drain_timeout_ms: 5_000,
             shutdown_timeout_ms: 10_000,
@@ -153,6 +156,16 @@ impl Http {
                 format!(
                     "is {}, must be at least http.upload_bytes_max, which is {}",
                     self.bodies_bytes_max, self.upload_bytes_max
+                ),
+            );
+        }
+        if self.json_bytes_max > self.fields_bytes_max {
+            push(
+                found,
+                "http.fields_bytes_max",
+                format!(
+                    "is {}, must be at least http.json_bytes_max, which is {}",
+                    self.fields_bytes_max, self.json_bytes_max
                 ),
             );
         }

@@ -160,6 +160,14 @@ mod tests {
     }
 
     #[test]
+    fn room_for_bodies_holds_the_largest() {
+        assert_eq!(
+            keys(|config| config.http.fields_bytes_max = 16_383),
+            ["http.fields_bytes_max"]
+        );
+    }
+
+    #[test]
     fn everybody_is_no_proxy() {
         for everybody in ["0.0.0.0/0", "::/0"] {
             let found =

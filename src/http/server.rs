@@ -58,6 +58,7 @@ pub(super) struct Server {
     pub(super) tls: Option<Tls>,
     cors: Cors,
     room: Room,
+    bounds: Bounds,
     drainers: TaskTracker,
     /// Whether it was said that a proxy is not heard.
     warned: AtomicBool,
@@ -78,6 +79,7 @@ pub async fn run(
         tls,
         cors,
         room: Room::new(&config),
+        bounds: Bounds::new(&config, drainers.clone()),
         drainers: drainers.clone(),
         warned: AtomicBool::new(false),
     });
@@ -231,13 +233,12 @@ async fn routed(
     request: Request<RawBody>,
     violation: Option<Violation>,
 ) -> Result<Reply, ApiError> {
-    let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
     let (mut parts, body) = request.into_parts();
     // A range is for GET only (RFC 9110 §14.2).
     if parts.method != Method::GET {
         parts.headers.remove(RANGE);
     }
-    let body = Body::new(body, &parts.headers, bounds);
+    let body = Body::new(body, &parts.headers, server.bounds.clone());
     if let Some(violation) = violation {
         // What still comes is dropped within bounds, so that the sender sees the answer.
         drop(body);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::fixtures::jpeg_of_bytes;
 use crate::support::{
-    Connection, Form, PICTURE, PROFILE, Reply, Request, Server, UPLOAD_BYTES_MAX, User, fixture,
+    Connection, DEADLINE, Form, PICTURE, PROFILE, Reply, Request, Server, UPLOAD_BYTES_MAX, User,
+    fixture,
 };
 
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
@@ -307,4 +308,36 @@ fn side_that_is_too_long_names_the_limit() {
             "{sentence}"
         );
     }
+}
+
+#[test]
+fn bodies_without_a_picture_share_their_room_and_give_it_back() {
+    let server = Server::with(&[
+        ("http.json_bytes_max", "16_384"),
+        ("http.fields_bytes_max", "16_384"),
+        ("rate_limit.logins_per_minute_per_address", "0"),
+    ]);
+    let log_in = |spaces: usize| {
+        let fields = r#"{"email":"nobody@example.org","password":"wrong"}"#;
+        let body = format!("{fields}{}", " ".repeat(spaces));
+        Request::post("/api/auth/login/").body("application/json", body.as_bytes())
+    };
+    let most = log_in(16_000).bytes(server.address());
+    let mut held = Connection::open(server.address());
+    held.write(&most[..most.len() - 10]);
+    let until = Instant::now() + DEADLINE;
+    let status_at_last = |wanted: u16| loop {
+        let reply = server.send(&log_in(1_000));
+        if reply.status == wanted {
+            break reply;
+        }
+        assert!(Instant::now() < until, "{}", reply.text());
+    };
+
+    let full = status_at_last(503);
+
+    assert!(full.field("retry-after").is_some());
+    server.get("/healthz").expect(200);
+    drop(held);
+    status_at_last(401);
 }
