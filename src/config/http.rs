@@ -4,8 +4,13 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::validate::{Problem, is_origin, is_origin_with_path, push};
+use crate::config::validate;
+use crate::config::validate::{Problem, is_origin_with_path, push};
 use crate::domain::network::Network;
+
+/// What any client's form has beside the file, in bytes: two boundaries of 70 characters, the head of a part with a long
+/// file name.
+const OVERHEAD_BYTES_MIN: u64 = 1_024;
 
 /// The header field in which proxies say whom they speak for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -145,9 +150,18 @@ impl Http {
             ("http.write_timeout_ms", self.write_timeout_ms),
             ("http.upload_bytes_max", self.upload_bytes_max),
             ("http.json_bytes_max", self.json_bytes_max),
+            (
+                "http.form_parts_max",
+                u64::try_from(self.form_parts_max).unwrap_or(u64::MAX),
+            ),
         ];
         for (key, _) in positive.iter().filter(|(_, value)| *value == 0) {
             push(found, key, "is 0, must be at least 1".to_owned());
+        }
+        if self.form_overhead_bytes_max < OVERHEAD_BYTES_MIN {
+            let actual = self.form_overhead_bytes_max;
+            let sentence = format!("is {actual}, must be at least {OVERHEAD_BYTES_MIN}");
+            push(found, "http.form_overhead_bytes_max", sentence);
         }
         if self.upload_bytes_max > self.bodies_bytes_max {
             push(
@@ -183,7 +197,8 @@ impl Http {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cors {
-    /// Allowed origins, such as `https://app.example.org`; `["*"]` allows every page.
+    /// Allowed origins as browsers send them, such as `https://app.example.org` or `capacitor://localhost`; `["*"]` allows
+    /// every page.
     pub origins: Vec<String>,
     /// Time that a browser may remember what it was allowed, in seconds. Chromium takes 7200 at most.
     pub max_age_s: u32,
@@ -202,20 +217,27 @@ impl Cors {
     /// What of it cannot work.
     pub(super) fn problems(&self, found: &mut Vec<Problem>) {
         for origin in &self.origins {
-            if origin == "*" && self.origins.len() > 1 {
-                push(
+            if origin == "*" {
+                if self.origins.len() > 1 {
+                    let sentence = "has \"*\" beside others, must have it alone";
+                    push(found, "cors.origins", sentence.to_owned());
+                }
+                continue;
+            }
+            match validate::origin(origin) {
+                Some(sent) if sent == *origin => {}
+                Some(sent) => push(
                     found,
                     "cors.origins",
-                    "has \"*\" beside others, must have it alone".to_owned(),
-                );
-            } else if origin != "*" && !is_origin(origin) {
-                push(
+                    format!("has {origin:?}, must be {sent:?}, as browsers send it"),
+                ),
+                None => push(
                     found,
                     "cors.origins",
                     format!(
                         "has {origin:?}, must be a scheme, a host and a port only, such as https://app.example.org"
                     ),
-                );
+                ),
             }
         }
     }

@@ -48,10 +48,11 @@ fn no_page_is_allowed_by_default() {
 fn configured_page_may_read_answers_and_refusals() {
     let server = Server::with(&[(
         "cors.origins",
-        "[\"https://app.example.org\", \"http://localhost:3000\"]",
+        "[\"https://app.example.org\", \"http://localhost:3000\", \"capacitor://localhost\"]",
     )]);
     let user = server.user();
-    for origin in [ORIGIN, "http://localhost:3000"] {
+    // The last is where the pages of an app with Capacitor are.
+    for origin in [ORIGIN, "http://localhost:3000", "capacitor://localhost"] {
         for (request, status) in [
             (Request::get(PROFILE).bearer(&user.access), 200),
             (Request::get(PROFILE), 401),
