@@ -147,6 +147,14 @@ pub fn check_secret(config: &config::Auth) -> Result<(), StartError> {
     Ok(keys::check(config)?)
 }
 
+/// Everything that keeps the keys of the configured issuers from being used, as far as they are in files and variables.
+/// Fetches nothing.
+#[must_use]
+pub fn check_issuers(config: &config::Auth) -> Vec<StartError> {
+    let unusable = keyring::unusable(config).into_iter();
+    unusable.map(StartError::from).collect()
+}
+
 /// A random text that names one request in logs and answers.
 ///
 /// # Errors
