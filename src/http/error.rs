@@ -22,7 +22,9 @@ use crate::storage::What;
 
 #[cfg(test)]
 pub(super) use code::CODES;
-pub(super) use condition::{file_precondition_failed, precondition_failed, range_not_satisfiable};
+pub(super) use condition::{
+    file_precondition_failed, none_match_failed, precondition_failed, range_not_satisfiable,
+};
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");

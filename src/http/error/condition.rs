@@ -10,6 +10,11 @@ pub(in crate::http) fn precondition_failed() -> ApiError {
     failed("The profile is not the one that If-Match names. Fetch it again.")
 }
 
+/// 412 for a write that asked for another profile than there is.
+pub(in crate::http) fn none_match_failed() -> ApiError {
+    failed("The profile is one that If-None-Match names.")
+}
+
 /// 412 for a file.
 pub(in crate::http) fn file_precondition_failed() -> ApiError {
     failed("The file is not the one that If-Match or If-Unmodified-Since names.")
