@@ -71,7 +71,7 @@ pub struct Quota {
     pub limit: u32,
     /// How many would be taken now.
     pub remaining: u32,
-    /// Time until the quota is whole again, in seconds.
+    /// Time until the quota is whole again, in seconds; of a refusal, until one more will be taken.
     pub reset_s: u64,
 }
 
