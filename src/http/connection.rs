@@ -18,7 +18,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -220,8 +220,15 @@ fn with_host(mut request: Request<Incoming>) -> Request<Incoming> {
     request
 }
 
-/// The answer to HEAD: hyper leaves the body out for HTTP/1.1 only.
+/// The answer to HEAD: hyper leaves the body out for HTTP/1.1 only. The length is that of the body there would be; 304 and
+/// 204 have none to tell of (RFC 9110 §8.6).
 fn without_body(mut reply: Reply) -> Reply {
+    if matches!(
+        reply.status(),
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    ) {
+        return reply;
+    }
     let length = reply.body().size_hint().exact().unwrap_or(0);
     if !reply.headers().contains_key(CONTENT_LENGTH) {
         reply.headers_mut().insert(CONTENT_LENGTH, length.into());

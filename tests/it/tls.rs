@@ -49,6 +49,14 @@ async fn picture_goes_in_and_out_by_http2_and_its_urls_are_https() {
         picture.body.len().to_string()
     );
     assert_eq!(head.fields["etag"], picture.fields["etag"]);
+    // A length of nothing would be that of the picture.
+    for method in ["GET", "HEAD"] {
+        let known = request(method, path).header("if-none-match", &picture.fields["etag"]);
+        let known = client.send(known.body(whole("")).unwrap()).await;
+        let known = known.unwrap().expect(304);
+        assert_eq!(known.fields.get("content-length"), None, "{method}");
+        assert!(known.body.is_empty());
+    }
 }
 
 #[tokio::test]
