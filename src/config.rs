@@ -19,7 +19,7 @@ mod workers;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, SECRET_BYTES_MIN, Secret};
-pub use http::{Cors, Http};
+pub use http::{Cors, ForwardedHeader, Http};
 pub use issuer::{
     Algorithm, HmacAlgorithm, Issuer, Key, PublicAlgorithm, is_fetchable, is_loopback,
 };

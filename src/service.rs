@@ -147,6 +147,23 @@ pub fn check_secret(config: &config::Auth) -> Result<(), StartError> {
     Ok(keys::check(config)?)
 }
 
+/// Everything that keeps the keys of the configured issuers from being used, as far as they are in files and variables.
+/// Fetches nothing.
+#[must_use]
+pub fn check_issuers(config: &config::Auth) -> Vec<StartError> {
+    let unusable = keyring::unusable(config).into_iter();
+    unusable.map(StartError::from).collect()
+}
+
+/// A random text that names one request in logs and answers.
+///
+/// # Errors
+///
+/// [`Error::Random`] without randomness.
+pub fn request_id() -> Result<String, Error> {
+    Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
+}
+
 /// The program without its front ends.
 pub struct App {
     /// What was configured; validated.
@@ -222,15 +239,6 @@ impl App {
             workers,
             config,
         })
-    }
-
-    /// A random text that names one request in logs and answers.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Random`] without randomness.
-    pub fn request_id(&self) -> Result<String, Error> {
-        Ok(format!("{:016x}", u64::from_be_bytes(auth::random()?)))
     }
 
     /// Reads all keys anew, as this configuration says. Nothing else of it is used. Until then, and if that fails, the

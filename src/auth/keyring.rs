@@ -262,10 +262,7 @@ impl Ring {
 
 impl Issuer {
     fn open(issuer: &config::Issuer, auth: &config::Auth, before: &Ring) -> Result<Self, Error> {
-        let reader = Reader {
-            issuer: &issuer.name,
-            bytes_max: auth.jwks_bytes_max,
-        };
+        let reader = Reader::of(issuer, auth);
         let algorithms = public(&issuer.algorithms);
         let keys = issuer.keys.iter().map(|key| reader.key(key));
         let mut fixed = keys.collect::<Result<Vec<_>, _>>()?;
@@ -343,6 +340,20 @@ fn source(
     })
 }
 
+/// Everything that keeps the keys of the configured issuers from being used. Keys that are elsewhere are not fetched.
+#[must_use]
+pub fn unusable(config: &config::Auth) -> Vec<Error> {
+    let mut found = Vec::new();
+    for issuer in &config.issuers {
+        let reader = Reader::of(issuer, config);
+        found.extend(issuer.keys.iter().filter_map(|key| reader.key(key).err()));
+        if let Some(file) = &issuer.jwks_file {
+            found.extend(reader.set(file, &public(&issuer.algorithms)).err());
+        }
+    }
+    found
+}
+
 /// Those for public keys; the configuration was checked for others.
 fn public(algorithms: &[Algorithm]) -> Vec<PublicAlgorithm> {
     let public = algorithms.iter().filter_map(|algorithm| match algorithm {
@@ -366,7 +377,14 @@ struct Reader<'a> {
     bytes_max: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn of(issuer: &'a config::Issuer, auth: &config::Auth) -> Self {
+        Self {
+            issuer: &issuer.name,
+            bytes_max: auth.jwks_bytes_max,
+        }
+    }
+
     fn key(&self, key: &config::Key) -> Result<VerifyingKey, Error> {
         if let Some(file) = &key.public_key_file {
             let place = file.display().to_string();

@@ -102,9 +102,10 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
         (None, None) => None,
     };
     manager::opening();
-    let cors = config.cors.clone();
+    let terms = (config.http.clone(), config.cors.clone());
+    let terms = (&terms.0, &terms.1);
     let opened = tokio::select! {
-        opened = opening::until(&listener, tls.as_ref(), &cors, App::open(config)) => opened?,
+        opened = opening::until(&listener, tls.as_ref(), terms, App::open(config)) => opened?,
         () = stopped(&mut stop) => return Ok(()),
     };
     let app = Arc::new(opened);

@@ -166,6 +166,9 @@ fn files(config: &Config, origins: &[(String, String)]) -> Vec<Mistake> {
     if let Err(error) = service::check_secret(&config.auth) {
         found.push(("auth.secret_file", service::chain(&error)));
     }
+    for error in service::check_issuers(&config.auth) {
+        found.push(("auth.issuers", service::chain(&error)));
+    }
     if let Err(error) = tls::Tls::load(&config.tls) {
         found.push(("tls.certificate_file", service::chain(&error)));
     }

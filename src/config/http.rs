@@ -4,8 +4,35 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::validate::{Problem, is_origin, is_origin_with_path, push};
+use crate::config::validate;
+use crate::config::validate::{Problem, is_origin_with_path, push};
 use crate::domain::network::Network;
+
+/// What any client's form has beside the file, in bytes: two boundaries of 70 characters, the head of a part with a long
+/// file name.
+const OVERHEAD_BYTES_MIN: u64 = 1_024;
+
+/// The header field in which proxies say whom they speak for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardedHeader {
+    /// Its name in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
 
 /// `[http]`: the listener and its limits.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,13 +62,16 @@ pub struct Http {
     pub form_overhead_bytes_max: u64,
     /// Parts of an upload's form.
     pub form_parts_max: usize,
-    /// Upload bodies held in memory at once, in bytes over all requests; one user has a quarter of it. What does not fit is answered with 503.
+    /// Upload bodies held in memory at once, in bytes over all requests; one user has a quarter of it, or `upload_bytes_max`
+    /// if that is more. What does not fit is answered with 503.
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,
-    /// Proxies whose `X-Forwarded-For` or `Forwarded` is believed, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the
-    /// right: the client is the last address that is none of them.
+    /// Proxies that are believed whom they speak for, such as `["127.0.0.1", "10.0.0.0/8"]`. Counted from the right: the
+    /// client is the last address that is none of them.
     pub trusted_proxies: Vec<Network>,
+    /// Where these proxies write it: `x-forwarded-for`, or `forwarded` (RFC 7239). The other one is not looked at: a client can write it.
+    pub forwarded_header: ForwardedHeader,
     /// How long an upload with an `Idempotency-Key` is remembered, in seconds; 0: keys are ignored.
     pub idempotency_ttl_s: u64,
     /// Answers to such uploads kept in memory at most; beyond that many, the oldest go. The store remembers the newest 8
@@ -49,6 +79,8 @@ pub struct Http {
     pub idempotency_keys_max: usize,
     /// Largest JSON body, in bytes.
     pub json_bytes_max: u64,
+    /// Bodies without a picture held in memory at once, in bytes over all requests. What does not fit is answered with 503.
+    pub fields_bytes_max: u64,
     /// After a refusal: how much of a body that still arrives is read and dropped, in bytes, so that the client
     /// gets to read the answer.
     pub drain_bytes_max: u64,
@@ -76,9 +108,11 @@ impl Default for Http {
             bodies_bytes_max: 96 * 1_024 * 1_024,
             bodies_wait_ms: 10_000,
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             idempotency_ttl_s: 600,
             idempotency_keys_max: 10_000,
             json_bytes_max: 16 * 1_024,
+            fields_bytes_max: 32 * 1_024 * 1_024,
             drain_bytes_max: 16 * 1_024 * 1_024,
             drain_timeout_ms: 5_000,
             shutdown_timeout_ms: 10_000,
@@ -99,6 +133,14 @@ impl Http {
                 ),
             );
         }
+        for network in self.trusted_proxies.iter().filter(|proxy| proxy.is_all()) {
+            let network = String::from(*network);
+            push(
+                found,
+                "http.trusted_proxies",
+                format!("has {network:?}, which is everybody, must have the addresses of proxies"),
+            );
+        }
         let positive = [
             (
                 "http.connections_max",
@@ -110,9 +152,18 @@ impl Http {
             ("http.write_timeout_ms", self.write_timeout_ms),
             ("http.upload_bytes_max", self.upload_bytes_max),
             ("http.json_bytes_max", self.json_bytes_max),
+            (
+                "http.form_parts_max",
+                u64::try_from(self.form_parts_max).unwrap_or(u64::MAX),
+            ),
         ];
         for (key, _) in positive.iter().filter(|(_, value)| *value == 0) {
             push(found, key, "is 0, must be at least 1".to_owned());
+        }
+        if self.form_overhead_bytes_max < OVERHEAD_BYTES_MIN {
+            let actual = self.form_overhead_bytes_max;
+            let sentence = format!("is {actual}, must be at least {OVERHEAD_BYTES_MIN}");
+            push(found, "http.form_overhead_bytes_max", sentence);
         }
         if self.upload_bytes_max > self.bodies_bytes_max {
             push(
@@ -121,6 +172,16 @@ impl Http {
                 format!(
                     "is {}, must be at least http.upload_bytes_max, which is {}",
                     self.bodies_bytes_max, self.upload_bytes_max
+                ),
+            );
+        }
+        if self.json_bytes_max > self.fields_bytes_max {
+            push(
+                found,
+                "http.fields_bytes_max",
+                format!(
+                    "is {}, must be at least http.json_bytes_max, which is {}",
+                    self.fields_bytes_max, self.json_bytes_max
                 ),
             );
         }
@@ -138,7 +199,8 @@ impl Http {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cors {
-    /// Allowed origins, such as `https://app.example.org`; `["*"]` allows every page.
+    /// Allowed origins as browsers send them, such as `https://app.example.org` or `capacitor://localhost`; `["*"]` allows
+    /// every page.
     pub origins: Vec<String>,
     /// Time that a browser may remember what it was allowed, in seconds. Chromium takes 7200 at most.
     pub max_age_s: u32,
@@ -157,20 +219,27 @@ impl Cors {
     /// What of it cannot work.
     pub(super) fn problems(&self, found: &mut Vec<Problem>) {
         for origin in &self.origins {
-            if origin == "*" && self.origins.len() > 1 {
-                push(
+            if origin == "*" {
+                if self.origins.len() > 1 {
+                    let sentence = "has \"*\" beside others, must have it alone";
+                    push(found, "cors.origins", sentence.to_owned());
+                }
+                continue;
+            }
+            match validate::origin(origin) {
+                Some(sent) if sent == *origin => {}
+                Some(sent) => push(
                     found,
                     "cors.origins",
-                    "has \"*\" beside others, must have it alone".to_owned(),
-                );
-            } else if origin != "*" && !is_origin(origin) {
-                push(
+                    format!("has {origin:?}, must be {sent:?}, as browsers send it"),
+                ),
+                None => push(
                     found,
                     "cors.origins",
                     format!(
                         "has {origin:?}, must be a scheme, a host and a port only, such as https://app.example.org"
                     ),
-                );
+                ),
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::validate::{Problem, push};
+
 /// `[rate_limit]`: how often a user or an address may do what. 0 is no limit, for each of them. A limit is a burst
 /// that comes back evenly over its time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,6 +35,16 @@ impl Default for RateLimit {
             requests_per_minute_per_user: 3_000,
             requests_per_minute_per_address: 0,
             keys_max: 100_000,
+        }
+    }
+}
+
+impl RateLimit {
+    /// What of it cannot work.
+    pub(super) fn problems(&self, found: &mut Vec<Problem>) {
+        if self.keys_max == 0 {
+            let sentence = "is 0, must be at least 1: else all users share their limits";
+            push(found, "rate_limit.keys_max", sentence.to_owned());
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::validate::{Problem, push};
 
-/// Most streams a connection that anyone could mean, and what the wire can say with ease.
+/// Most streams a connection that anyone could mean. The window of a connection, 128 KiB a stream, stays far below the
+/// 2 GiB that the wire can say.
 const STREAMS_MAX: u32 = 1_024;
 
 /// `[tls]`: encryption by the server itself, where no proxy in front does it.

@@ -20,6 +20,7 @@ impl Config {
         self.tls.problems(&mut found);
         self.cors.problems(&mut found);
         self.auth.problems(&mut found);
+        self.rate_limit.problems(&mut found);
         self.picture.problems(&mut found);
         self.workers.problems(&mut found);
         self.storage.problems(&mut found);
@@ -44,12 +45,41 @@ pub(super) fn is_origin_with_path(url: &str) -> bool {
     })
 }
 
-/// A serialised origin (RFC 6454 §6.1): scheme, host, port, and nothing behind it.
-pub(super) fn is_origin(text: &str) -> bool {
-    is_origin_with_path(text)
-        && text
-            .split_once("://")
-            .is_some_and(|(_, rest)| !rest.contains('/'))
+/// An origin as browsers send it (WHATWG HTML, "serialization of an origin"): scheme, host, and the port unless it is the
+/// scheme's own, in lower case. None for what is no origin. Pages of apps have schemes of their own, such as
+/// `capacitor://localhost`.
+pub(super) fn origin(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (scheme, rest) = lower.split_once("://")?;
+    let of_schemes = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(of_schemes) {
+        return None;
+    }
+    // The colons of an IPv6 address are in brackets.
+    let behind_address = rest
+        .rfind(']')
+        .map_or(0, |bracket| bracket.saturating_add(1));
+    let at = rest.get(behind_address..)?.find(':');
+    let (host, port) =
+        match at.and_then(|at| rest.split_at_checked(behind_address.saturating_add(at))) {
+            Some((host, port)) => (host, Some(port.strip_prefix(':')?.parse::<u16>().ok()?)),
+            None => (rest, None),
+        };
+    let of_hosts =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '[' | ']' | ':');
+    let has_address = host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || !host.chars().all(of_hosts) || has_address != host.contains(['[', ']']) {
+        return None;
+    }
+    let own = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    Some(match port.filter(|port| Some(*port) != own) {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
 }
 
 #[cfg(test)]
@@ -157,6 +187,87 @@ mod tests {
             keys(|config| config.workers.queue_max = 0),
             ["workers.queue_max"]
         );
+    }
+
+    #[test]
+    fn room_for_bodies_holds_the_largest() {
+        assert_eq!(
+            keys(|config| config.http.fields_bytes_max = 16_383),
+            ["http.fields_bytes_max"]
+        );
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for sent in [
+            "https://app.example.org",
+            "http://localhost:3000",
+            "http://[::1]:3000",
+            "https://[2001:db8::1]",
+            "capacitor://localhost",
+            "chrome-extension://abcdefgh",
+            "http://a.org:443",
+        ] {
+            assert_eq!(origin(sent).as_deref(), Some(sent));
+        }
+        for (text, sent) in [
+            ("https://App.Example.org", "https://app.example.org"),
+            ("HTTPS://a.org", "https://a.org"),
+            ("https://a.org:443", "https://a.org"),
+            ("http://a.org:80", "http://a.org"),
+            ("http://a.org:08080", "http://a.org:8080"),
+        ] {
+            assert_eq!(origin(text).as_deref(), Some(sent));
+            let cors = |config: &mut Config| config.cors.origins = vec![text.to_owned()];
+            assert_eq!(keys(cors), ["cors.origins"], "{text}");
+        }
+        for none in [
+            "",
+            "null",
+            "a.org",
+            "://a.org",
+            "1://a.org",
+            "https://",
+            "https://:443",
+            "https://a.org/",
+            "https://a.org/path",
+            "https://a.org?q",
+            "https://user@a.org",
+            "https://a.org:",
+            "https://a.org:65536",
+            "https://a.org:443:443",
+            "https://[::1",
+            "https://::1",
+            "https://bücher.example",
+            "https://*.example.org",
+        ] {
+            assert_eq!(origin(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn limits_that_let_nothing_through_are_refused() {
+        assert_eq!(
+            keys(|config| config.http.form_parts_max = 0),
+            ["http.form_parts_max"]
+        );
+        for too_few in [0, 1_023] {
+            let found = keys(|config| config.http.form_overhead_bytes_max = too_few);
+            assert_eq!(found, ["http.form_overhead_bytes_max"]);
+        }
+        assert_eq!(
+            keys(|config| config.rate_limit.keys_max = 0),
+            ["rate_limit.keys_max"]
+        );
+    }
+
+    #[test]
+    fn everybody_is_no_proxy() {
+        for everybody in ["0.0.0.0/0", "::/0"] {
+            let found =
+                keys(|config| config.http.trusted_proxies = vec![everybody.parse().unwrap()]);
+            assert_eq!(found, ["http.trusted_proxies"]);
+        }
     }
 
     #[test]

@@ -3,31 +3,32 @@
 //!
 //! Each proxy appends the address that it was called from. So the list is read from the right, and only as long as
 //! what was read is a proxy that we trust; what stands further left was written by the client, who may write anything.
+//! For the same reason one field is read and the other never: proxies pass on what they do not write themselves.
 
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
-use hyper::header::FORWARDED;
 
+use crate::config::ForwardedHeader;
 use crate::domain::network::Network;
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-
-/// The address of the client.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+/// The address of the client. `written` is what the trusted proxies write.
+pub(super) fn client(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    written: ForwardedHeader,
+) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !is_trusted(client) {
         return client;
     }
-    // One of the two, or a client could add the one that the proxy does not write.
-    let names: Vec<Option<IpAddr>> = if headers.contains_key(X_FORWARDED_FOR) {
-        list(headers, X_FORWARDED_FOR).map(node).collect()
-    } else {
-        list(headers, FORWARDED.as_str())
-            .map(forwarded_for)
-            .collect()
+    let one = match written {
+        ForwardedHeader::XForwardedFor => node,
+        ForwardedHeader::Forwarded => forwarded_for,
     };
+    let names: Vec<Option<IpAddr>> = list(headers, written.name()).map(one).collect();
     for name in names.into_iter().rev() {
         // A proxy that hides its peer, or nonsense: the last that is known stands for all behind it.
         let Some(address) = name else { break };
@@ -39,14 +40,29 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     client
 }
 
-/// Whether somebody speaks for others without being trusted.
-pub(super) fn speaks_for_others(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> bool {
-    let says = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
+/// Why a proxy speaks for others in vain, if one does.
+pub(super) fn unheard(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    written: ForwardedHeader,
+) -> Option<&'static str> {
+    let says = |header: ForwardedHeader| headers.contains_key(header.name());
     let near = match peer.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private(),
         IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
     };
-    says && near && !trusted.iter().any(|network| network.contains(peer))
+    let is_trusted = trusted.iter().any(|network| network.contains(peer));
+    if !says(ForwardedHeader::XForwardedFor) && !says(ForwardedHeader::Forwarded) {
+        None
+    } else if is_trusted {
+        let sentence = "a trusted proxy without the header of http.forwarded_header but with another: limits count all its clients as one";
+        (!says(written)).then_some(sentence)
+    } else {
+        let sentence =
+            "a proxy that is not in http.trusted_proxies: limits count all its clients as one";
+        near.then_some(sentence)
+    }
 }
 
 /// The elements of a list over all fields of that name, in order. Commas in quotes do not separate; no address has one.
@@ -79,7 +95,13 @@ mod tests {
 
     use super::*;
 
-    fn found(peer: &str, fields: &[(&'static str, &'static str)]) -> String {
+    const XFF: ForwardedHeader = ForwardedHeader::XForwardedFor;
+
+    fn found(
+        peer: &str,
+        fields: &[(&'static str, &'static str)],
+        written: ForwardedHeader,
+    ) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(
@@ -88,15 +110,17 @@ mod tests {
             );
         }
         let trusted = ["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap());
-        client(peer.parse().unwrap(), &headers, &trusted).to_string()
+        client(peer.parse().unwrap(), &headers, &trusted, written).to_string()
     }
 
     #[test]
     fn strangers_speak_for_themselves_only() {
         let said = [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4")];
 
-        assert_eq!(found("192.0.2.9", &said), "192.0.2.9");
-        assert_eq!(found("::ffff:192.0.2.9", &said), "192.0.2.9");
+        for written in [XFF, ForwardedHeader::Forwarded] {
+            assert_eq!(found("192.0.2.9", &said, written), "192.0.2.9");
+            assert_eq!(found("::ffff:192.0.2.9", &said, written), "192.0.2.9");
+        }
     }
 
     #[test]
@@ -129,8 +153,13 @@ mod tests {
             ("forwarded", "by=1.1.1.1", "10.0.0.1"),
         ];
         for (name, value, expected) in cases {
+            let written = if name == XFF.name() {
+                XFF
+            } else {
+                ForwardedHeader::Forwarded
+            };
             assert_eq!(
-                found("10.0.0.1", &[(name, value)]),
+                found("10.0.0.1", &[(name, value)], written),
                 expected,
                 "{name}: {value}"
             );
@@ -138,14 +167,41 @@ mod tests {
     }
 
     #[test]
-    fn several_fields_are_one_list_and_the_other_kind_is_ignored() {
+    fn several_fields_are_one_list() {
         let two = [
             ("x-forwarded-for", "9.9.9.9"),
             ("x-forwarded-for", "1.1.1.1"),
         ];
+
+        assert_eq!(found("::1", &two, XFF), "1.1.1.1");
+    }
+
+    #[test]
+    fn header_that_the_proxy_does_not_write_is_the_clients_and_ignored() {
         let both = [("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=9.9.9.9")];
 
-        assert_eq!(found("::1", &two), "1.1.1.1");
-        assert_eq!(found("::1", &both), "1.1.1.1");
+        assert_eq!(found("::1", &both, XFF), "1.1.1.1");
+        assert_eq!(found("::1", &both, ForwardedHeader::Forwarded), "9.9.9.9");
+        assert_eq!(found("::1", &both[..1], ForwardedHeader::Forwarded), "::1");
+        assert_eq!(found("::1", &both[1..], XFF), "::1");
+    }
+
+    #[test]
+    fn proxy_that_is_not_heard_is_noticed() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let told = |peer: &str, name: Option<&'static str>| {
+            let value = HeaderValue::from_static("for=1.1.1.1");
+            let fields = name.map(|name| (HeaderName::from_static(name), value));
+            let headers = HeaderMap::from_iter(fields);
+            unheard(peer.parse().unwrap(), &headers, &trusted, XFF)
+        };
+        let says = |peer: &str, name, word: &str| told(peer, Some(name)).unwrap().contains(word);
+
+        assert!(says("127.0.0.1", "x-forwarded-for", "trusted_proxies"));
+        assert!(says("127.0.0.1", "forwarded", "trusted_proxies"));
+        assert!(says("10.0.0.1", "forwarded", "forwarded_header"));
+        assert_eq!(told("10.0.0.1", Some("x-forwarded-for")), None);
+        assert_eq!(told("192.0.2.1", Some("x-forwarded-for")), None);
+        assert_eq!(told("127.0.0.1", None), None);
     }
 }

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, EXPECT};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,7 @@ use crate::http::request::Refusal;
 /// The body as it comes, from a socket or from a test.
 pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long and how much is read, and who reads on after a refusal.
+/// How long and how much is read, over all requests, too, and who reads on after a refusal. Clones share the room.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     idle: Duration,
@@ -36,6 +36,8 @@ pub(super) struct Bounds {
     drain_bytes_max: u64,
     drain: Duration,
     drainers: TaskTracker,
+    /// Bytes that may yet be held of bodies that are no uploads.
+    room: Arc<Semaphore>,
 }
 
 impl Bounds {
@@ -50,7 +52,24 @@ impl Bounds {
             drain_bytes_max: config.drain_bytes_max,
             drain: Duration::from_millis(config.drain_timeout_ms),
             drainers,
+            room: Arc::new(Semaphore::new(
+                usize::try_from(config.fields_bytes_max)
+                    .unwrap_or(usize::MAX)
+                    .min(Semaphore::MAX_PERMITS),
+            )),
         }
+    }
+}
+
+/// A body that was read whole, and the room that it takes.
+struct Held {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -117,7 +136,7 @@ impl Body {
             let idle = later(Instant::now(), self.bounds.idle);
             let inner = self.inner.as_mut()?;
             let Ok(frame) = timeout_at(idle.min(deadline), inner.frame()).await else {
-                self.inner = None;
+                self.drain();
                 let idled = idle < deadline;
                 let limit_ms = if idled {
                     self.bounds.idle_ms
@@ -158,7 +177,7 @@ impl Body {
         if elapsed < self.bounds.rate_grace || actual >= limit {
             return Ok(());
         }
-        self.inner = None;
+        self.drain();
         Err(Refusal::TooSlow { limit, actual })
     }
 
@@ -172,38 +191,9 @@ impl Body {
         self.bounds.rate_min.max(doomed_below)
     }
 
-    /// The whole body, at most `bytes_max` bytes.
-    pub(super) async fn collect(mut self, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
-        let too_large = Refusal::BodyTooLarge { limit: bytes_max };
-        if self
-            .announced
-            .is_some_and(|announced| announced > bytes_max)
-        {
-            return Err(too_large);
-        }
-        let mut bytes = Vec::new();
-        while let Some(data) = self.next().await {
-            bytes.extend_from_slice(&data?);
-            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-                return Err(too_large);
-            }
-        }
-        Ok(bytes)
-    }
-}
-
-/// A body as a stream, which others may read on when the stream is dropped.
-pub(super) fn stream(
-    body: Arc<Mutex<Body>>,
-) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
-    stream::unfold(body, |body| async move {
-        let data = body.lock().await.next().await?;
-        Some((data, body))
-    })
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
+    /// Has what still comes read and dropped in the background, unless the client waits to be asked for it. Of a body that
+    /// was too slow, too: its sender still sends, and is to see why that is in vain.
+    fn drain(&mut self) {
         let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
             return;
         };
@@ -226,6 +216,51 @@ impl Drop for Body {
         self.bounds
             .drainers
             .spawn(async move { drop(timeout(drain, reading_on).await) });
+    }
+
+    /// The whole body, at most `bytes_max` bytes. Room is taken for what has come, so that whoever announces much and
+    /// sends nothing takes none, and given back when the last copy is dropped.
+    pub(super) async fn collect(mut self, bytes_max: u64) -> Result<Bytes, Refusal> {
+        let too_large = |actual| Refusal::BodyTooLarge {
+            limit: bytes_max,
+            actual,
+        };
+        if let Some(announced) = self.announced.filter(|announced| *announced > bytes_max) {
+            return Err(too_large(Some(announced)));
+        }
+        let mut bytes = Vec::new();
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        while let Some(data) = self.next().await {
+            let data = data?;
+            let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            let more = Arc::clone(&self.bounds.room).try_acquire_many_owned(length);
+            let more = more.map_err(|_| Refusal::BodiesFull)?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            bytes.extend_from_slice(&data);
+            if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
+                return Err(too_large(None));
+            }
+        }
+        Ok(Bytes::from_owner(Held { bytes, _room: room }))
+    }
+}
+
+/// A body as a stream, which others may read on when the stream is dropped.
+pub(super) fn stream(
+    body: Arc<Mutex<Body>>,
+) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
+    stream::unfold(body, |body| async move {
+        let data = body.lock().await.next().await?;
+        Some((data, body))
+    })
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.drain();
     }
 }
 

@@ -34,15 +34,15 @@ pub(super) enum Answer {
 
 /// Judges the conditions in the order of RFC 9110 §13.2.2.
 pub(super) fn judge(headers: &HeaderMap, file: &Validators, length: usize) -> Answer {
-    if let Some(tags) = text(headers, &IF_MATCH) {
-        if !lists(tags, &file.etag, Comparison::Strong) {
+    if let Some(tags) = Tags::of(headers, &IF_MATCH) {
+        if !tags.has(&file.etag) {
             return Answer::PreconditionFailed;
         }
     } else if date(headers, &IF_UNMODIFIED_SINCE).is_some_and(|since| file.modified > since) {
         return Answer::PreconditionFailed;
     }
-    if let Some(tags) = text(headers, &IF_NONE_MATCH) {
-        if lists(tags, &file.etag, Comparison::Weak) {
+    if let Some(tags) = Tags::of(headers, &IF_NONE_MATCH) {
+        if tags.has_weakly(&file.etag) {
             return Answer::NotModified;
         }
     } else if date(headers, &IF_MODIFIED_SINCE).is_some_and(|since| file.modified <= since) {
@@ -61,34 +61,49 @@ pub(super) fn judge(headers: &HeaderMap, file: &Validators, length: usize) -> An
     }
 }
 
-/// The condition of `If-Match`.
+/// What `If-Match` or `If-None-Match` lists, over all its fields: they are one list (RFC 9110 §5.3).
 #[derive(Clone, Debug)]
 pub(super) struct Tags(String);
 
 impl Tags {
+    fn of(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        let fields = headers.get_all(name).iter();
+        // A tag may have any bytes (RFC 9110 §8.8.3). What is no text is not ours; what stands beside it may be.
+        let texts: Vec<_> = fields
+            .map(|field| String::from_utf8_lossy(field.as_bytes()))
+            .collect();
+        (!texts.is_empty()).then(|| Self(texts.join(",")))
+    }
+
     /// Whether any representation will do.
     pub(super) fn is_any(&self) -> bool {
-        self.0 == "*"
+        self.0.trim() == "*"
     }
 
     /// Whether an entity tag is among them.
     pub(super) fn has(&self, etag: &str) -> bool {
         lists(&self.0, etag, Comparison::Strong)
     }
+
+    /// Whether an entity tag is among them, as a weak one or a strong one.
+    pub(super) fn has_weakly(&self, etag: &str) -> bool {
+        lists(&self.0, etag, Comparison::Weak)
+    }
 }
 
-/// What `If-Match` asks for, over all its fields. What is no text matches nothing.
+/// What `If-Match` asks for.
 pub(super) fn if_match(headers: &HeaderMap) -> Option<Tags> {
-    let fields = headers.get_all(IF_MATCH).iter();
-    let texts: Vec<_> = fields
-        .map(|field| field.to_str().unwrap_or("").trim())
-        .collect();
-    (!texts.is_empty()).then(|| Tags(texts.join(",")))
+    Tags::of(headers, &IF_MATCH)
+}
+
+/// What `If-None-Match` asks for.
+pub(super) fn if_none_match(headers: &HeaderMap) -> Option<Tags> {
+    Tags::of(headers, &IF_NONE_MATCH)
 }
 
 /// Whether `If-None-Match` says that the client has this representation.
 pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    text(headers, &IF_NONE_MATCH).is_some_and(|tags| lists(tags, etag, Comparison::Weak))
+    if_none_match(headers).is_some_and(|tags| tags.has_weakly(etag))
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -159,9 +174,12 @@ mod tests {
     const AT: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
 
     fn ask(fields: &[(HeaderName, &'static str)]) -> Answer {
+        let fields = fields.iter();
         let headers = fields
-            .iter()
-            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .map(|(name, value)| {
+                let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+                (name.clone(), value)
+            })
             .collect();
         let modified = SystemTime::UNIX_EPOCH
             .checked_add(Duration::from_secs(1_000_000_000))
@@ -199,6 +217,22 @@ mod tests {
             ask(&[(IF_UNMODIFIED_SINCE, BEFORE)]),
             Answer::PreconditionFailed
         );
+    }
+
+    #[test]
+    fn fields_of_one_name_are_one_list_whatever_stands_in_them() {
+        let two = |name: &HeaderName| [(name.clone(), "\"x\""), (name.clone(), "\"y\", \"abc\"")];
+        assert_eq!(ask(&two(&IF_NONE_MATCH)), Answer::NotModified);
+        assert_eq!(ask(&two(&IF_MATCH)), Answer::Whole);
+        let foreign = "\"é\", \"abc\"";
+        assert_eq!(ask(&[(IF_NONE_MATCH, foreign)]), Answer::NotModified);
+        assert_eq!(ask(&[(IF_MATCH, foreign)]), Answer::Whole);
+        // The tag is there, though it is not ours: the date does not count.
+        assert_eq!(
+            ask(&[(IF_NONE_MATCH, "\"é\""), (IF_MODIFIED_SINCE, AT)]),
+            Answer::Whole
+        );
+        assert_eq!(ask(&[(IF_MATCH, "\"é\"")]), Answer::PreconditionFailed);
     }
 
     #[test]

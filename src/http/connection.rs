@@ -18,7 +18,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,8 +35,9 @@ use crate::http::server::{Server, answer};
 use crate::http::tls::is_http2;
 use crate::http::wire::Wire;
 
-/// What a client may send of bodies before it is read, in bytes, of a stream and of a connection.
-const WINDOW_BYTES: u32 = 256 * 1_024;
+/// What a client may send of one body before it is read, in bytes. A connection has that much for each of its streams:
+/// whoever sends a body that waits for room takes nothing of what the others on the connection may send.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1_024;
 /// Streams that a client opened and reset before they were looked at, before the connection is given up: a flood of
 /// them costs the client nothing (CVE-2023-44487).
 const RESETS_PENDING_MAX: usize = 20;
@@ -156,8 +157,8 @@ async fn http2(
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
         .max_local_error_reset_streams(RESETS_FOR_ERRORS_MAX)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(streams_max.saturating_mul(STREAM_WINDOW_BYTES))
         .keep_alive_interval(head_timeout)
         .keep_alive_timeout(head_timeout)
         .serve_connection(TokioIo::new(wire), service);
@@ -219,8 +220,15 @@ fn with_host(mut request: Request<Incoming>) -> Request<Incoming> {
     request
 }
 
-/// The answer to HEAD: hyper leaves the body out for HTTP/1.1 only.
+/// The answer to HEAD: hyper leaves the body out for HTTP/1.1 only. The length is that of the body there would be; 304 and
+/// 204 have none to tell of (RFC 9110 §8.6).
 fn without_body(mut reply: Reply) -> Reply {
+    if matches!(
+        reply.status(),
+        StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+    ) {
+        return reply;
+    }
     let length = reply.body().size_hint().exact().unwrap_or(0);
     if !reply.headers().contains_key(CONTENT_LENGTH) {
         reply.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -47,7 +47,8 @@ impl Cors {
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Adds to any answer what lets an allowed page read it.
+    /// Adds to any answer what lets an allowed page read it. Where every page is, an answer is the same whoever asked, or
+    /// a cache that got it for an `<img>` would give it to a script that may not read it.
     pub(super) fn allow(&self, request: &HeaderMap, response: &mut HeaderMap) {
         if self.origins.is_empty() {
             return;
@@ -85,10 +86,10 @@ impl Cors {
     }
 
     fn allowed(&self, request: &HeaderMap) -> Option<HeaderValue> {
-        let origin = request.get(ORIGIN)?;
         if self.any() {
             return Some(HeaderValue::from_static("*"));
         }
+        let origin = request.get(ORIGIN)?;
         self.origins
             .iter()
             .any(|allowed| allowed.as_bytes() == origin.as_bytes())

@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod code;
+mod condition;
 mod refusal;
 
 use hyper::StatusCode;
@@ -21,6 +22,9 @@ use crate::storage::What;
 
 #[cfg(test)]
 pub(super) use code::CODES;
+pub(super) use condition::{
+    file_precondition_failed, none_match_failed, precondition_failed, range_not_satisfiable,
+};
 
 /// Challenge of every 401. Source: simplejwt's `www_authenticate_realm`.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"api\"");
@@ -306,29 +310,21 @@ fn stored(cause: storage::Error) -> ApiError {
             ApiError::detail(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail)
                 .caused(service::Error::Storage(E::DiskFull { free, free_min }))
         }
-        E::Unavailable(_) | E::InUse { .. } => {
-            ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
-                .caused(service::Error::Storage(cause))
-        }
+        E::Unavailable(_) | E::InUse { .. } => not_ready().caused(service::Error::Storage(cause)),
         E::AlreadyExists(_) | E::Damaged { .. } | E::TooNew { .. } | E::Io { .. } => {
             ApiError::internal(service::Error::Storage(cause))
         }
     }
 }
 
+/// 503 while the store cannot be asked.
+pub(super) fn not_ready() -> ApiError {
+    ApiError::unavailable("unavailable", "The server is not ready. Try again soon.")
+}
+
 /// DRF's 404.
 pub(super) fn not_found() -> ApiError {
     ApiError::detail(StatusCode::NOT_FOUND, "not_found", "Not found.")
-}
-
-/// 412, in the words of RFC 9110 rather than DRF, which has none.
-pub(super) fn precondition_failed() -> ApiError {
-    let detail = "The profile is not the one that If-Match names. Fetch it again.";
-    ApiError::detail(
-        StatusCode::PRECONDITION_FAILED,
-        "precondition_failed",
-        detail,
-    )
 }
 
 /// 400 for one field that is not what it should be.

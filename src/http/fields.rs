@@ -54,11 +54,11 @@ pub(super) fn urlencoded(body: &[u8]) -> Map<String, Value> {
 /// The parts of a multipart form, at most `parts_max`.
 pub(super) async fn multipart(
     headers: &HeaderMap,
-    body: Vec<u8>,
+    body: Bytes,
     parts_max: usize,
 ) -> Result<Map<String, Value>, Refusal> {
     let boundary = form::boundary(headers)?;
-    let whole = stream::iter([Ok::<_, Infallible>(Bytes::from(body))]);
+    let whole = stream::iter([Ok::<_, Infallible>(body)]);
     let mut parts = Multipart::new(whole, boundary);
     let malformed = |error: multer::Error| Refusal::Multipart(error.to_string());
     let mut values = Map::new();
@@ -67,7 +67,7 @@ pub(super) async fn multipart(
     while let Some(part) = parts.next_field().await.map_err(malformed)? {
         count = count.saturating_add(1);
         if count > parts_max {
-            return Err(Refusal::Multipart(format!("More than {parts_max} parts")));
+            return Err(form::too_many_parts(parts_max));
         }
         let disposition = part.headers().get(CONTENT_DISPOSITION);
         let disposition = disposition.map_or_else(Disposition::default, |value| {

@@ -66,24 +66,26 @@ impl Context<'_> {
     }
 
     /// The profile that `If-Match` names, for a write that must find it unchanged; none without such a condition, or
-    /// for `*`, which every profile meets.
+    /// for `*`, which every profile meets. `If-None-Match` is judged here and now: no profile gets an old tag again.
     async fn expected(
         &self,
         headers: &HeaderMap,
         caller: &UserId,
     ) -> Result<Option<Profile>, ApiError> {
-        let Some(tags) = conditional::if_match(headers) else {
+        let wanted = conditional::if_match(headers);
+        let unwanted = conditional::if_none_match(headers);
+        if wanted.is_none() && unwanted.is_none() {
             return Ok(None);
-        };
+        }
         let profile = self.app.own_profile(caller).await?;
         let (_, etag) = self.shown(&profile);
-        if tags.is_any() {
-            Ok(None)
-        } else if tags.has(&etag) {
-            Ok(Some(profile))
-        } else {
-            Err(error::precondition_failed())
+        if wanted.as_ref().is_some_and(|tags| !tags.has(&etag)) {
+            return Err(error::precondition_failed());
         }
+        if unwanted.is_some_and(|tags| tags.has_weakly(&etag)) {
+            return Err(error::none_match_failed());
+        }
+        Ok(wanted.filter(|tags| !tags.is_any()).map(|_| profile))
     }
 
     /// A profile as it is sent, and its entity tag.

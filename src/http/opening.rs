@@ -1,17 +1,16 @@
 //! What a server answers while its store is being opened: that it lives and is not ready.
 //!
 //! After a crash opening can take seconds. Whoever watches the server must be able to tell that from a server that
-//! hangs, and clients must be told to come back rather than wait for a connection. Pages, too: without the fields of CORS
-//! they would only see that something went wrong.
+//! hangs, and clients must be told to come back rather than wait for a connection.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -21,13 +20,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::config;
+use crate::http::body::{Body, Bounds};
 use crate::http::cors::Cors;
+use crate::http::error;
 use crate::http::handlers::health;
+use crate::http::request;
 use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::route::Route;
+use crate::http::server;
 use crate::http::tls::Tls;
 
 /// Pause after a failed accept.
@@ -39,15 +43,25 @@ const CONNECTIONS_MAX: usize = 64;
 /// When to ask again, in seconds.
 const RETRY_S: u64 = 2;
 
+/// What answers are made with.
+#[derive(Clone, Debug)]
+struct Terms {
+    cors: Cors,
+    bounds: Bounds,
+}
+
 /// Answers on the listener until the store is open; then with what was opened.
 pub async fn until<T>(
     listener: &TcpListener,
     tls: Option<&Tls>,
-    cors: &config::Cors,
+    (http, cors): (&config::Http, &config::Cors),
     opening: impl Future<Output = T>,
 ) -> T {
-    let cors = Arc::new(Cors::new(cors));
     let mut opening = pin!(opening);
+    let terms = Terms {
+        cors: Cors::new(cors),
+        bounds: Bounds::new(http, TaskTracker::new()),
+    };
     let mut connections = JoinSet::new();
     let opened = loop {
         let full = connections.len() >= CONNECTIONS_MAX;
@@ -57,7 +71,7 @@ pub async fn until<T>(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, tls.cloned(), Arc::clone(&cors)));
+                    drop(connections.spawn(serve(stream, tls.cloned(), terms.clone())));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -72,59 +86,64 @@ pub async fn until<T>(
     opened
 }
 
-async fn serve(stream: TcpStream, tls: Option<Tls>, cors: Arc<Cors>) {
+async fn serve(stream: TcpStream, tls: Option<Tls>, terms: Terms) {
     match tls {
-        None => serve_http(stream, &cors).await,
+        None => serve_http(stream, terms).await,
         Some(tls) => match tls.accept_http1(stream, REQUEST_TIMEOUT).await {
-            Ok(stream) => serve_http(stream, &cors).await,
+            Ok(stream) => serve_http(stream, terms).await,
             Err(error) => tracing::debug!(%error, "no TLS handshake"),
         },
     }
 }
 
-async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, cors: &Cors) {
-    let answer = |request| std::future::ready(Ok::<_, Infallible>(answer(&request, cors)));
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, terms: Terms) {
+    let service = service_fn(|request| {
+        let reply = answer(&terms, request);
+        async { Ok::<_, Infallible>(reply) }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "connection ended early");
     }
 }
 
-fn answer(request: &Request<Incoming>, cors: &Cors) -> Reply {
-    let route = Route::parse(request.method(), request.uri().path());
-    let preflight = Cors::is_preflight(request.method(), request.headers());
-    let mut reply = match &route {
-        Ok(Route::Options(allow)) if preflight => respond::options(allow),
+fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
+    // What comes of a body is dropped within bounds, so that its sender sees the answer.
+    let body = body.map_err(Into::into).boxed();
+    drop(Body::new(body, headers, terms.bounds.clone()));
+    let request_id = server::request_id(headers);
+    let mut reply = match Route::parse(&parts.method, parts.uri.path()) {
         Ok(Route::Health) => health::live(),
-        Ok(Route::Ready) => refusal(&json!({
-            "status": "unavailable",
-            "checks": { "store": "opening" },
-        })),
-        _ => refusal(&json!({ "detail": "The server is not ready. Try again soon." })),
+        Ok(Route::Ready) => not_ready(),
+        // A page may ask, or it could not read that the server is not ready.
+        Ok(Route::Options(allow)) => respond::options(allow),
+        _ => {
+            let is_problem = request::wants_problem(headers);
+            respond::error(&error::not_ready(), is_problem, &request_id)
+        }
     };
-    if request.method() == Method::HEAD {
-        *reply.body_mut() = http_body_util::Full::default();
+    if parts.method == Method::HEAD {
+        *reply.body_mut() = Full::default();
     }
-    let nosniff = HeaderValue::from_static("nosniff");
-    reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     let close = HeaderValue::from_static("close");
     reply.headers_mut().insert(CONNECTION, close);
-    match route {
-        Ok(Route::Options(allow)) if preflight => {
-            let methods = HeaderValue::from_static(allow);
-            cors.allow_preflight(request.headers(), reply.headers_mut(), methods);
-        }
-        _ => cors.allow(request.headers(), reply.headers_mut()),
-    }
+    let is_preflight = Cors::is_preflight(&parts.method, headers);
+    server::finish(&terms.cors, headers, is_preflight, &mut reply, &request_id);
     reply
 }
 
-fn refusal(body: &serde_json::Value) -> Reply {
-    let mut reply = respond::json(StatusCode::SERVICE_UNAVAILABLE, body);
+fn not_ready() -> Reply {
+    let body = json!({
+        "status": "unavailable",
+        "checks": { "store": "opening" },
+    });
+    let mut reply = respond::json(StatusCode::SERVICE_UNAVAILABLE, &body);
     reply.headers_mut().insert(RETRY_AFTER, RETRY_S.into());
     reply
 }

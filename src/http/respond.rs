@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::domain::user::Profile;
 use crate::http::conditional;
 use crate::http::conditional::{Answer, Validators};
+use crate::http::error;
 use crate::http::error::ApiError;
 use crate::service::Stored;
 
@@ -184,7 +185,17 @@ pub(super) enum Caching {
 }
 
 /// A JPEG file: whole, in part, or not at all if the client has it.
-pub(super) fn file(stored: &Stored, name: &str, caching: Caching, headers: &HeaderMap) -> Reply {
+///
+/// # Errors
+///
+/// 412 `precondition_failed`, 416 `range_not_satisfiable`. They belong to the request and not to the URL: nobody keeps
+/// them.
+pub(super) fn file(
+    stored: &Stored,
+    name: &str,
+    caching: Caching,
+    headers: &HeaderMap,
+) -> Result<Reply, ApiError> {
     let seconds = u64::try_from(stored.uploaded_at.as_seconds()).unwrap_or(0);
     let modified = SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(seconds))
@@ -194,16 +205,18 @@ pub(super) fn file(stored: &Stored, name: &str, caching: Caching, headers: &Head
         modified,
     };
     let length = stored.bytes.len();
-    let answer = conditional::judge(headers, &validators, length);
-    let (status, bytes) = match &answer {
-        Answer::Whole => (StatusCode::OK, stored.bytes.clone()),
-        Answer::Part(range) => (
-            StatusCode::PARTIAL_CONTENT,
-            stored.bytes.slice(range.clone()),
-        ),
-        Answer::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new()),
-        Answer::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Bytes::new()),
-        Answer::OutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new()),
+    let (status, bytes, range) = match conditional::judge(headers, &validators, length) {
+        Answer::Whole => (StatusCode::OK, stored.bytes.clone(), None),
+        Answer::Part(range) => {
+            let bytes = stored.bytes.slice(range.clone());
+            (StatusCode::PARTIAL_CONTENT, bytes, Some(range))
+        }
+        Answer::NotModified => (StatusCode::NOT_MODIFIED, Bytes::new(), None),
+        Answer::PreconditionFailed => return Err(error::file_precondition_failed()),
+        Answer::OutOfRange => {
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            return Err(error::range_not_satisfiable(length));
+        }
     };
     let mut reply = Response::new(Full::from(bytes));
     *reply.status_mut() = status;
@@ -224,30 +237,23 @@ pub(super) fn file(stored: &Stored, name: &str, caching: Caching, headers: &Head
     );
     fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     fields.insert(CORP, HeaderValue::from_static("cross-origin"));
-    match answer {
-        Answer::Whole | Answer::Part(_) => {
-            fields.insert(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
-            insert(
-                fields,
-                CONTENT_DISPOSITION,
-                format!("inline; filename=\"{name}\""),
-            );
-        }
-        Answer::NotModified | Answer::PreconditionFailed | Answer::OutOfRange => {}
+    if status != StatusCode::NOT_MODIFIED {
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+        insert(
+            fields,
+            CONTENT_DISPOSITION,
+            format!("inline; filename=\"{name}\""),
+        );
     }
-    match answer {
-        Answer::Part(range) => {
-            let last = range.end.saturating_sub(1);
-            insert(
-                fields,
-                CONTENT_RANGE,
-                format!("bytes {}-{last}/{length}", range.start),
-            );
-        }
-        Answer::OutOfRange => insert(fields, CONTENT_RANGE, format!("bytes */{length}")),
-        Answer::Whole | Answer::NotModified | Answer::PreconditionFailed => {}
+    if let Some(range) = range {
+        let (first, last) = (range.start, range.end.saturating_sub(1));
+        insert(
+            fields,
+            CONTENT_RANGE,
+            format!("bytes {first}-{last}/{length}"),
+        );
     }
-    reply
+    Ok(reply)
 }
 
 /// Inserts a value of ours, which is visible ASCII.

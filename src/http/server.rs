@@ -58,8 +58,9 @@ pub(super) struct Server {
     pub(super) tls: Option<Tls>,
     cors: Cors,
     room: Room,
+    bounds: Bounds,
     drainers: TaskTracker,
-    /// Whether it was said that a proxy is not trusted.
+    /// Whether it was said that a proxy is not heard.
     warned: AtomicBool,
 }
 
@@ -78,6 +79,7 @@ pub async fn run(
         tls,
         cors,
         room: Room::new(&config),
+        bounds: Bounds::new(&config, drainers.clone()),
         drainers: drainers.clone(),
         warned: AtomicBool::new(false),
     });
@@ -157,7 +159,7 @@ pub(super) async fn answer(
     let begin = Instant::now();
     let method = request.method().clone();
     let headers = request.headers().clone();
-    let request_id = request_id(&headers, &server.app);
+    let request_id = request_id(&headers);
     let preflight = Cors::is_preflight(&method, &headers);
     let route = Route::parse(&method, request.uri().path());
     let route_name = route.as_ref().map_or("none", Route::name);
@@ -189,7 +191,7 @@ pub(super) async fn answer(
         }
     };
     met.write(reply.headers_mut());
-    finish(server, &headers, preflight, &mut reply, &request_id);
+    finish(&server.cors, &headers, preflight, &mut reply, &request_id);
     let took = begin.elapsed();
     server.app.metrics.answered(&Answered {
         route: route_name,
@@ -231,13 +233,12 @@ async fn routed(
     request: Request<RawBody>,
     violation: Option<Violation>,
 ) -> Result<Reply, ApiError> {
-    let bounds = Bounds::new(&server.app.config.http, server.drainers.clone());
     let (mut parts, body) = request.into_parts();
     // A range is for GET only (RFC 9110 §14.2).
     if parts.method != Method::GET {
         parts.headers.remove(RANGE);
     }
-    let body = Body::new(body, &parts.headers, bounds);
+    let body = Body::new(body, &parts.headers, server.bounds.clone());
     if let Some(violation) = violation {
         // What still comes is dropped within bounds, so that the sender sees the answer.
         drop(body);
@@ -286,13 +287,14 @@ async fn routed(
 
 /// Who asks, as limits count them. Says once if that cannot be known.
 fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
-    let trusted = &server.app.config.http.trusted_proxies;
-    if address::speaks_for_others(peer, headers, trusted)
+    let config = &server.app.config.http;
+    let (trusted, written) = (&config.trusted_proxies, config.forwarded_header);
+    if let Some(why) = address::unheard(peer, headers, trusted, written)
         && !server.warned.swap(true, Ordering::Relaxed)
     {
-        tracing::warn!(%peer, "a proxy that is not in http.trusted_proxies: limits count all its clients as one");
+        tracing::warn!(%peer, "{why}");
     }
-    address::client(peer, headers, trusted).into()
+    address::client(peer, headers, trusted, written).into()
 }
 
 /// Where absolute URLs begin: as configured, else as the client named us.
@@ -321,8 +323,8 @@ fn base(server: &Server, headers: &HeaderMap, version: Version) -> Result<String
 }
 
 /// What every answer carries.
-fn finish(
-    server: &Server,
+pub(super) fn finish(
+    cors: &Cors,
     request: &HeaderMap,
     preflight: bool,
     reply: &mut Reply,
@@ -335,13 +337,13 @@ fn finish(
         fields.insert(REQUEST_ID, id);
     }
     match allow.filter(|_| preflight) {
-        Some(methods) => server.cors.allow_preflight(request, fields, methods),
-        None => server.cors.allow(request, fields),
+        Some(methods) => cors.allow_preflight(request, fields, methods),
+        None => cors.allow(request, fields),
     }
 }
 
 /// The client's own id for its request if it is harmless, else a random one.
-fn request_id(headers: &HeaderMap, app: &App) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers
         .get(REQUEST_ID)
         .and_then(|field| field.to_str().ok());
@@ -353,7 +355,7 @@ fn request_id(headers: &HeaderMap, app: &App) -> String {
     };
     match given.filter(harmless) {
         Some(id) => id.to_owned(),
-        None => app.request_id().unwrap_or_default(),
+        None => service::request_id().unwrap_or_default(),
     }
 }
 

@@ -110,6 +110,20 @@ impl App {
     /// [`Error::Credentials`], whichever of the two is wrong; [`Error::Throttled`] after too many of them.
     pub async fn log_in(&self, email: &str, password: String) -> Result<Session, Error> {
         let attempt = self.throttle.try_name(email)?;
+        let found = self.account_with(email, &password).await;
+        // What we had no time or no store for says nothing of the password.
+        if !matches!(found, Err(Error::Credentials)) {
+            self.throttle.name_was_not_wrong(email, attempt);
+        }
+        let account = found?;
+        let outdated = account.password_hash.as_deref();
+        if outdated.is_some_and(password::is_outdated) {
+            self.renew_hash(&account.user_id, password).await;
+        }
+        self.session(account.user_id)
+    }
+
+    async fn account_with(&self, email: &str, password: &str) -> Result<Account, Error> {
         let account = match email.parse::<Email>() {
             Ok(email) => match self.store.account_by_email(&email).await {
                 Ok(account) => Some(account),
@@ -121,15 +135,9 @@ impl App {
         let stored = account
             .as_ref()
             .and_then(|account| account.password_hash.clone());
-        let equal =
-            password.len() <= password::BYTES_MAX && self.verify(password.clone(), stored).await?;
-        let account = account.filter(|_| equal).ok_or(Error::Credentials)?;
-        self.throttle.name_was_right(email, attempt);
-        let outdated = account.password_hash.as_deref();
-        if outdated.is_some_and(password::is_outdated) {
-            self.renew_hash(&account.user_id, password).await;
-        }
-        self.session(account.user_id)
+        let equal = password.len() <= password::BYTES_MAX
+            && self.verify(password.to_owned(), stored).await?;
+        account.filter(|_| equal).ok_or(Error::Credentials)
     }
 
     /// Replaces a hash that came from elsewhere by one of our own, now that the password is known. If that fails, the

@@ -71,7 +71,7 @@ pub struct Quota {
     pub limit: u32,
     /// How many would be taken now.
     pub remaining: u32,
-    /// Time until the quota is whole again, in seconds.
+    /// Time until the quota is whole again, in seconds; of a refusal, until one more will be taken.
     pub reset_s: u64,
 }
 
@@ -123,13 +123,13 @@ impl Throttle {
         all.into_iter().flatten().for_each(Buckets::forget_idle);
     }
 
-    /// Takes one attempt to log in under that name. Given back if it succeeds.
+    /// Takes one attempt to log in under that name. Given back unless the name or the password was wrong.
     pub(super) fn try_name(&self, name: &str) -> Result<Option<Quota>, Error> {
         taken(self.failed_logins.as_ref(), &folded(name))
     }
 
-    /// The attempt was right: it does not count.
-    pub(super) fn name_was_right(&self, name: &str, taken: Option<Quota>) {
+    /// The attempt was right, or nobody found out: it does not count.
+    pub(super) fn name_was_not_wrong(&self, name: &str, taken: Option<Quota>) {
         given_back(self.failed_logins.as_ref(), &folded(name), taken);
     }
 }

@@ -64,6 +64,10 @@ fn client_that_has_the_profile_gets_304() {
             assert!(reply.body.is_empty());
         }
         server.send(&ask("\"x\"")).expect(200);
+        // Several fields are one list, and tags may have any bytes.
+        let two = ask("\"x\"").field("If-None-Match", &etag);
+        server.send(&two).expect(304);
+        server.send(&ask(&format!("\"é\", {etag}"))).expect(304);
     }
     let uploaded = server.send(&upload(&user, "pixel.jpg")).expect(200);
     assert_ne!(tag(&uploaded), etag);
@@ -94,6 +98,22 @@ fn write_happens_only_to_the_profile_that_was_seen() {
                 .send(&write.clone().field("If-Match", wrong))
                 .expect(412);
         }
+        let tag_before = tag(&before);
+        for (wanted, unwanted) in [
+            (None, tag_before.clone()),
+            (None, format!("W/{tag_before}")),
+            (None, format!("\"x\", {tag_before}")),
+            (None, "*".to_owned()),
+            (Some("*"), tag_before.clone()),
+        ] {
+            let refused = write.clone().field("If-None-Match", &unwanted);
+            let refused = match wanted {
+                Some(tags) => refused.field("If-Match", tags),
+                None => refused,
+            };
+            let refused = server.send(&refused).expect(412);
+            assert!(refused.text().contains("If-None-Match"), "{unwanted}");
+        }
         assert_eq!(own(&server, &user).text(), before.text());
         let right = write
             .clone()
@@ -101,7 +121,13 @@ fn write_happens_only_to_the_profile_that_was_seen() {
         let after = server.send(&right).expect(200);
         assert_ne!(tag(&after), tag(&before));
         server.send(&right).expect(412);
-        server.send(&write.field("If-Match", "*")).expect(200);
+        server
+            .send(&write.clone().field("If-Match", "*"))
+            .expect(200);
+        // An old tag is not that of the profile any more.
+        server
+            .send(&write.field("If-None-Match", &tag(&before)))
+            .expect(200);
     }
 }
 

@@ -48,10 +48,11 @@ fn no_page_is_allowed_by_default() {
 fn configured_page_may_read_answers_and_refusals() {
     let server = Server::with(&[(
         "cors.origins",
-        "[\"https://app.example.org\", \"http://localhost:3000\"]",
+        "[\"https://app.example.org\", \"http://localhost:3000\", \"capacitor://localhost\"]",
     )]);
     let user = server.user();
-    for origin in [ORIGIN, "http://localhost:3000"] {
+    // The last is where the pages of an app with Capacitor are.
+    for origin in [ORIGIN, "http://localhost:3000", "capacitor://localhost"] {
         for (request, status) in [
             (Request::get(PROFILE).bearer(&user.access), 200),
             (Request::get(PROFILE), 401),
@@ -154,6 +155,21 @@ fn every_page_may_be_allowed() {
 
         assert_eq!(allowed(&reply), Some("*"), "{}", reply.status);
         assert_eq!(reply.field("access-control-allow-credentials"), None);
+    }
+    // A cache keeps what an image element got, and gives it to the page's script.
+    let picture = "/media/default/512.jpg";
+    let shown = server.get(picture).expect(200);
+    let tag = shown.field("etag").unwrap();
+    let unchanged = Request::get(picture).field("If-None-Match", tag);
+    for reply in [
+        &shown,
+        &server.send(&unchanged).expect(304),
+        &server.get("/nothing").expect(404),
+    ] {
+        assert_eq!(allowed(reply), Some("*"), "{}", reply.status);
+        let exposed = words(reply.field("access-control-expose-headers"));
+        assert!(exposed.contains(&"etag".to_owned()), "{exposed:?}");
+        assert_eq!(reply.field("vary"), None);
     }
 }
 

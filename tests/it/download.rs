@@ -164,6 +164,43 @@ fn range_outside_the_file_is_416() {
             Some(stated.as_str()),
             "{range}"
         );
+        assert_eq!(refused.field("cache-control"), Some("no-store"));
+        let sentence = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(sentence.contains(&length.to_string()), "{sentence}");
+    }
+    let problem = Request::get(&path)
+        .field("Range", "bytes=99999999-")
+        .field("Accept", "application/problem+json");
+    let problem = server.send(&problem).expect(416).json();
+    assert_eq!(problem["code"], "range_not_satisfiable");
+    assert_eq!(problem["limit"], length);
+}
+
+/// Whoever asked under a condition must not decide what a cache gives to others under the same URL.
+#[test]
+fn file_that_is_not_the_wanted_one_is_412_and_nobody_keeps_that() {
+    let (server, path, _) = with_picture();
+    for (path, name, value) in [
+        (path.as_str(), "If-Match", "\"other\""),
+        (
+            &path,
+            "If-Unmodified-Since",
+            "Sat, 01 Jan 2000 00:00:00 GMT",
+        ),
+        ("/media/default/512.jpg", "If-Match", "\"other\""),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let request = Request::new(method, path).field(name, value);
+            let refused = server.send(&request).expect(412);
+
+            assert_eq!(refused.field("cache-control"), Some("no-store"), "{name}");
+            assert_eq!(refused.field("content-type"), Some("application/json"));
+            assert_eq!(refused.body.is_empty(), method == "HEAD");
+        }
+        let problem = Request::get(path).field(name, value);
+        let problem = problem.field("Accept", "application/problem+json");
+        let problem = server.send(&problem).expect(412).json();
+        assert_eq!(problem["code"], "precondition_failed");
     }
 }
 

@@ -1,7 +1,12 @@
-//! `/healthz` and `/readyz`.
+//! `/healthz` and `/readyz`, and what a server says that is not ready.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::support::process::Process;
-use crate::support::{Request, Server, Setup};
+use crate::support::server::Home;
+use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup};
 
 #[test]
 fn running_server_is_alive_and_ready() {
@@ -22,9 +27,9 @@ fn full_disk_is_not_ready_but_alive() {
     server.get("/healthz").expect(200);
 }
 
-#[test]
-fn server_that_opens_its_store_is_alive_and_not_ready() {
-    let home = Setup::new().home();
+/// A server whose store stays closed until something is written into a pipe: process, address, pipe.
+fn opening(setup: &Setup) -> (Home, Process, SocketAddr, PathBuf) {
+    let home = setup.home();
     home.run(&["user", "list"]).expect(0);
     // A pipe in the place of a file that is read while the store is opened: opening takes until something is in it.
     let pipe = home.data_dir().join("acknowledged");
@@ -36,36 +41,25 @@ fn server_that_opens_its_store_is_alive_and_not_ready() {
     let address = port.local_addr().unwrap();
     drop(port);
     let listen = address.to_string();
-    let origin = "https://app.example.org";
-    let cors = format!("cors.origins=[\"{origin}\"]");
-    let mut command = home.command(&["serve", "--listen", &listen, "--set", &cors]);
-    let mut process = Process::start(&mut command, b"");
-    let until = std::time::Instant::now() + crate::support::DEADLINE;
-    let ready = loop {
-        match Request::get("/readyz").try_send(address) {
-            Ok(reply) => break reply,
-            Err(_) => assert!(std::time::Instant::now() < until, "{}", process.log()),
-        }
-    };
+    let mut command = home.command(&["serve", "--listen", &listen]);
+    let process = Process::start(&mut command, b"");
+    let until = Instant::now() + DEADLINE;
+    while Request::get("/healthz").try_send(address).is_err() {
+        assert!(Instant::now() < until, "{}", process.log());
+    }
+    (home, process, address, pipe)
+}
 
-    let ready = ready.expect(503);
+#[test]
+fn server_that_opens_its_store_is_alive_and_not_ready() {
+    let (_home, mut process, address, pipe) = opening(&Setup::new());
+
+    let ready = Request::get("/readyz").send(address).expect(503);
     assert_eq!(ready.json()["checks"]["store"], "opening");
     assert!(ready.field("retry-after").is_some());
     Request::get("/healthz").send(address).expect(200);
     let profile = Request::get("/api/users/ada/profile/").send(address);
     assert!(profile.expect(503).field("retry-after").is_some());
-    // A page that may call the API learns that much, too.
-    let allowed = |request: Request, status: u16| {
-        let reply = request.field("Origin", origin).send(address).expect(status);
-        reply
-            .field("access-control-allow-origin")
-            .map(str::to_owned)
-    };
-    let upload = Request::new("OPTIONS", "/api/users/me/profile/picture/");
-    let upload = upload.field("Access-Control-Request-Method", "POST");
-    assert_eq!(allowed(upload, 204).as_deref(), Some(origin));
-    let profile = Request::get("/api/users/me/profile/");
-    assert_eq!(allowed(profile, 503).as_deref(), Some(origin));
 
     std::fs::write(&pipe, [0; 16]).unwrap();
 
@@ -74,4 +68,30 @@ fn server_that_opens_its_store_is_alive_and_not_ready() {
         Some(format!("listening on http://{address}"))
     );
     Request::get("/readyz").send(address).expect(200);
+}
+
+#[test]
+fn refusals_while_the_store_opens_are_like_all_others() {
+    let origin = "https://app.example.org";
+    let (_home, _process, address, pipe) =
+        opening(&Setup::new().set("cors.origins", &format!("[{origin:?}]")));
+    let upload = Request::post(PICTURE)
+        .field("Origin", origin)
+        .field("X-Request-Id", "of-the-client")
+        .field("Accept", "application/problem+json")
+        .form(&Form::image(&vec![0; 5_000_000]));
+
+    let reply = upload.send(address).expect(503);
+
+    assert_eq!(reply.field("access-control-allow-origin"), Some(origin));
+    assert_eq!(reply.field("x-request-id"), Some("of-the-client"));
+    let problem = reply.json();
+    assert_eq!(problem["code"], "unavailable");
+    assert_eq!(problem["request_id"], "of-the-client");
+    let preflight = Request::new("OPTIONS", PICTURE)
+        .field("Origin", origin)
+        .field("Access-Control-Request-Method", "POST");
+    let preflight = preflight.send(address).expect(204);
+    assert_eq!(preflight.field("access-control-allow-origin"), Some(origin));
+    std::fs::write(&pipe, [0; 16]).unwrap();
 }

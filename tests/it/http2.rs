@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::support::secure::{connect, setup};
+use crate::support::secure::{Http2, Sent, connect, request, setup, token_of, upload, whole};
+use crate::support::{DEADLINE, Form, PICTURE};
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -63,4 +65,50 @@ async fn hundred_requests_before_the_settings_are_answered_or_may_be_sent_again(
         // REFUSED_STREAM: nothing was done, and the client asks again.
         assert!(kind != RST_STREAM || payload == [0, 0, 0, 7], "{payload:?}");
     }
+}
+
+/// A proxy sends the requests of all its clients over one connection.
+#[tokio::test]
+async fn body_that_waits_for_room_does_not_hold_up_others_on_its_connection() {
+    let server = setup()
+        .set("http.upload_bytes_max", "1_000_000")
+        .set("http.bodies_bytes_max", "4_000_000")
+        .set("http.bodies_wait_ms", "60_000")
+        .set("http.body_idle_timeout_ms", "60_000")
+        .start();
+    let (ada, bob) = (
+        token_of(&server, "ada@example.org"),
+        token_of(&server, "bob@example.org"),
+    );
+    let client = Http2::open(&server).await;
+    let form = Form::image(&vec![0; 900_000]);
+    let post = |body: Sent| {
+        request("POST", PICTURE)
+            .header("authorization", format!("Bearer {ada}"))
+            .header("content-type", form.content_type())
+            .header("content-length", form.bytes().len())
+            .body(body)
+            .unwrap()
+    };
+    let send = |request| {
+        let mut client = client.sender.clone();
+        tokio::spawn(async move {
+            client.ready().await.unwrap();
+            client.send_request(request).await
+        })
+    };
+    // The first has all of her share and stops; the second waits for it, with as much as it may send.
+    let pause = Duration::from_millis(300);
+    let held = StreamBody::new(futures_util::stream::pending());
+    let held = send(post(BodyExt::boxed(held)));
+    tokio::time::sleep(pause).await;
+    let waiting = send(post(whole(form.bytes())));
+    tokio::time::sleep(pause).await;
+    assert!(!held.is_finished() && !waiting.is_finished());
+
+    let others = send(upload(&bob, "orientation-1.jpg"));
+
+    let reply = timeout(DEADLINE, others).await.expect("an answer");
+    assert_eq!(reply.unwrap().unwrap().status(), 200);
+    assert!(!waiting.is_finished(), "it still waits");
 }

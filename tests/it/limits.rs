@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::fixtures::jpeg_of_bytes;
 use crate::support::{
-    Connection, Form, PICTURE, PROFILE, Reply, Request, Server, UPLOAD_BYTES_MAX, User, fixture,
+    Connection, DEADLINE, Form, PICTURE, PROFILE, Reply, Request, Server, UPLOAD_BYTES_MAX, User,
+    fixture,
 };
 
 const NOT_PROVIDED: &str = r#"{"detail":"Authentication credentials were not provided."}"#;
@@ -306,5 +307,90 @@ fn side_that_is_too_long_names_the_limit() {
             sentence.contains(&size) && sentence.contains("65535"),
             "{sentence}"
         );
+    }
+}
+
+#[test]
+fn bodies_without_a_picture_share_their_room_and_give_it_back() {
+    let server = Server::with(&[
+        ("http.json_bytes_max", "16_384"),
+        ("http.fields_bytes_max", "16_384"),
+        ("rate_limit.logins_per_minute_per_address", "0"),
+    ]);
+    let log_in = |spaces: usize| {
+        let fields = r#"{"email":"nobody@example.org","password":"wrong"}"#;
+        let body = format!("{fields}{}", " ".repeat(spaces));
+        Request::post("/api/auth/login/").body("application/json", body.as_bytes())
+    };
+    let most = log_in(16_000).bytes(server.address());
+    let mut held = Connection::open(server.address());
+    held.write(&most[..most.len() - 10]);
+    let until = Instant::now() + DEADLINE;
+    let status_at_last = |wanted: u16| loop {
+        let reply = server.send(&log_in(1_000));
+        if reply.status == wanted {
+            break reply;
+        }
+        assert!(Instant::now() < until, "{}", reply.text());
+    };
+
+    let full = status_at_last(503);
+
+    assert!(full.field("retry-after").is_some());
+    server.get("/healthz").expect(200);
+    drop(held);
+    status_at_last(401);
+}
+
+#[test]
+fn refusals_for_a_number_tell_the_limit_and_the_number_to_programs() {
+    let server = Server::with(&[
+        ("http.json_bytes_max", "1024"),
+        ("http.form_parts_max", "3"),
+        ("http.form_overhead_bytes_max", "2048"),
+    ]);
+    let user = server.user();
+    let log_in = || Request::post("/api/auth/login/");
+    let upload = || Request::post(PICTURE).bearer(&user.access);
+    let large = vec![b' '; 2_000];
+    let chunked = [b"7d0\r\n", &large[..], b"\r\n0\r\n\r\n"].concat();
+    let parts = (0..4).fold(Form::new(), |form, _| form.text("a", ""));
+    let beside = Form::image(&fixture("pixel.jpg")).text("a", &"x".repeat(3_000));
+    let boundary = format!("multipart/form-data; boundary={}", "b".repeat(71));
+    for (request, limit, actual) in [
+        (
+            log_in().body("application/json", &large),
+            1_024,
+            Some(2_000),
+        ),
+        (
+            log_in()
+                .field("Transfer-Encoding", "chunked")
+                .body("application/json", &chunked),
+            1_024,
+            None,
+        ),
+        (log_in().body(&boundary, b"x"), 70, Some(71)),
+        (upload().body(&boundary, b"x"), 70, Some(71)),
+        (log_in().form(&parts), 3, None),
+        (upload().form(&parts), 3, None),
+        (upload().form(&beside), 2_048, None),
+        (
+            upload()
+                .field("Idempotency-Key", &"k".repeat(256))
+                .form(&Form::image(&fixture("pixel.jpg"))),
+            255,
+            Some(256),
+        ),
+    ] {
+        let reply = server.send(&request.field("Accept", "application/problem+json"));
+
+        let problem = reply.json();
+        assert_eq!(problem["limit"], limit, "{problem}");
+        assert_eq!(problem["actual"], serde_json::json!(actual), "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        for number in [Some(limit), actual].into_iter().flatten() {
+            assert!(detail.contains(&number.to_string()), "{problem}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! How often a user may upload, and how that is told: 429, `Retry-After`, `RateLimit`.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, fixture};
+use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
 
 #[test]
 fn uploads_are_limited_by_user_and_hour() {
@@ -39,12 +41,9 @@ fn uploads_are_limited_by_user_and_hour() {
         reply.field("ratelimit-policy"),
         Some("\"upload\";q=3;w=3600")
     );
-    assert!(
-        reply
-            .field("ratelimit")
-            .unwrap()
-            .starts_with("\"upload\";r=0;t=")
-    );
+    // Whoever heeds this one and whoever heeds that come back at the same time.
+    let told = format!("\"upload\";r=0;t={wait}");
+    assert_eq!(reply.field("ratelimit"), Some(told.as_str()));
     let put = Request::new("PUT", PICTURE)
         .bearer(&user.access)
         .form(&Form::image(&fixture("pixel.jpg")));
@@ -192,6 +191,69 @@ fn failed_logins_are_slowed_by_name_wherever_they_come_from() {
     server
         .send(&log_in("nobody@example.org", "wrong", "198.51.100.1"))
         .expect(401);
+}
+
+/// Others who keep the hashes busy must not be able to lock somebody out.
+#[test]
+fn logins_that_there_was_no_time_for_do_not_count_as_failed() {
+    let server = Setup::new()
+        .set("rate_limit.failed_logins_per_hour_per_name", "3")
+        .set("rate_limit.logins_per_minute_per_address", "0")
+        .set("auth.hashes_at_once_max", "1")
+        .set("auth.hashes_waiting_max", "0")
+        .set("auth.argon2_memory_kib", "65536")
+        .start();
+    let user = server.user();
+    let address = server.address();
+    let is_over = AtomicBool::new(false);
+    let number = AtomicU32::new(0);
+    let right = log_in(&user.email, &user.password, "192.0.2.1");
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let number = number.fetch_add(1, Ordering::Relaxed);
+                    let email = format!("nobody{number}@example.org");
+                    log_in(&email, "wrong", "192.0.2.1").send(address);
+                }
+            });
+        }
+        let until = Instant::now() + DEADLINE;
+        let mut statuses = Vec::new();
+        while statuses.iter().filter(|status| **status == 503).count() < 5 {
+            let status = right.send(address).status;
+            statuses.push(status);
+            if !matches!(status, 200 | 503) || Instant::now() > until {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let busy = statuses.iter().filter(|status| **status == 503);
+        assert_eq!(busy.count(), 5, "{statuses:?}");
+    });
+
+    server.send(&right).expect(200);
+}
+
+/// A proxy that writes one header passes on the other as the client sent it.
+#[test]
+fn client_cannot_choose_its_address_by_the_header_that_the_proxy_does_not_write() {
+    let server = Server::with(&[
+        ("rate_limit.logins_per_minute_per_address", "2"),
+        ("http.trusted_proxies", "[\"127.0.0.0/8\"]"),
+        ("http.forwarded_header", "\"forwarded\""),
+    ]);
+    let send = |made_up: &str, by_the_proxy: &str| {
+        let request = log_in("nobody@example.org", "wrong", made_up);
+        let by_the_proxy = format!("for={by_the_proxy}");
+        server
+            .send(&request.field("Forwarded", &by_the_proxy))
+            .status
+    };
+
+    let made_up = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
+    assert_eq!(made_up.map(|one| send(one, "192.0.2.1")), [401, 401, 429]);
+    assert_eq!(send("198.51.100.3", "192.0.2.2"), 401);
 }
 
 #[test]

@@ -237,6 +237,7 @@ fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
         (reply.status == 200).then_some(reply)
     });
     assert!(again.is_some(), "room comes back when the clients are gone");
+    assert!(server.log().contains("fewer than four users"));
 }
 
 #[test]
@@ -269,6 +270,7 @@ fn slow_bodies_of_one_user_leave_room_for_others() {
         start.elapsed()
     );
     drop(held);
+    assert!(!server.log().contains("fewer than four users"));
 }
 
 #[test]
@@ -310,6 +312,48 @@ fn too_slow((name, value): (&str, &str), begin: &str, rate: &str) {
     // Half of what would bring it in within a minute.
     assert_eq!(reply.status, 408, "{}", reply.text());
     assert!(reply.text().contains(rate), "{}", reply.text());
+}
+
+/// A phone on a bad line sends on until it is told; a reset would tell it nothing.
+#[test]
+fn sender_that_is_too_slow_and_sends_on_sees_the_answer() {
+    for (settings, chunk) in [
+        (
+            [
+                ("http.body_timeout_ms", "1_000"),
+                ("http.body_rate_grace_ms", "5_000"),
+            ],
+            64 * 1_024,
+        ),
+        (
+            [
+                ("http.body_timeout_ms", "60_000"),
+                ("http.body_rate_grace_ms", "1_000"),
+            ],
+            1_024,
+        ),
+    ] {
+        let server = Server::with(&settings);
+        let user = server.user();
+        let form = Form::image(&[]);
+        let request = Request::post(PICTURE)
+            .bearer(&user.access)
+            .field("Content-Type", &form.content_type())
+            .field("Content-Length", "5000000");
+        let mut connection = Connection::open(server.address());
+        connection.write(&request.head(server.address()));
+        connection.write(&form.bytes()[..10]);
+        let start = Instant::now();
+
+        // The pause is what makes it slow. Nothing is read meanwhile.
+        while start.elapsed() < Duration::from_secs(3) {
+            assert!(connection.try_write(&vec![b'-'; chunk]), "a reset");
+            thread::sleep(Duration::from_millis(100));
+        }
+
+        let reply = connection.answer("POST").expect("an answer");
+        assert_eq!(reply.status, 408, "{}", reply.text());
+    }
 }
 
 #[test]

@@ -13,19 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::support::process::assert_failed;
-use crate::support::secure::{Http2, connect, file, request, setup, upload, whole};
+use crate::support::secure::{Http2, connect, file, request, setup, token_of, upload, whole};
 use crate::support::{Connection, DEADLINE, Form, PICTURE, Server, Setup};
 
-/// An access token for a new user, made by the server's own command.
 fn token(server: &Server) -> String {
-    server
-        .home()
-        .run(&["user", "add", "ada@example.org"])
-        .expect(0);
-    let made = server
-        .home()
-        .run(&["token", "ada@example.org", "--ttl", "1h"]);
-    made.expect(0).stdout.trim().to_owned()
+    token_of(server, "ada@example.org")
 }
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -57,6 +49,14 @@ async fn picture_goes_in_and_out_by_http2_and_its_urls_are_https() {
         picture.body.len().to_string()
     );
     assert_eq!(head.fields["etag"], picture.fields["etag"]);
+    // A length of nothing would be that of the picture.
+    for method in ["GET", "HEAD"] {
+        let known = request(method, path).header("if-none-match", &picture.fields["etag"]);
+        let known = client.send(known.body(whole("")).unwrap()).await;
+        let known = known.unwrap().expect(304);
+        assert_eq!(known.fields.get("content-length"), None, "{method}");
+        assert!(known.body.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -220,12 +220,15 @@ async fn limits_on_heads_and_bodies_hold_in_http2() {
     let large = client.send(form(400_000)).await.unwrap().expect(400);
     assert!(large.json()["image"][0].as_str().unwrap().contains("20000"));
 
-    let mut many = request("GET", "/healthz");
+    let mut many = request("GET", "/healthz").header("accept", "application/problem+json");
     for number in 0..65 {
         many = many.header(format!("x-{number}"), "1");
     }
     let many = client.send(many.body(whole("")).unwrap()).await.unwrap();
-    assert!(many.expect(431).json()["detail"].is_string());
+    let many = many.expect(431).json();
+    assert_eq!(many["limit"], 64);
+    // With Accept and the name of the host.
+    assert_eq!(many["actual"], 67);
 
     let long = request("GET", "/healthz").header("x", "y".repeat(40_000));
     let long = client.send(long.body(whole("")).unwrap()).await;

@@ -162,7 +162,7 @@ pub(in crate::http) const CODES: &[Code] = &[
     code(
         StatusCode::PRECONDITION_FAILED,
         "precondition_failed",
-        "the profile is not the one that `If-Match` names",
+        "the profile or the file is not what the condition asks for",
     ),
     code(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -178,6 +178,11 @@ pub(in crate::http) const CODES: &[Code] = &[
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "unsupported_media_type",
         "not the `Content-Type` that the route takes",
+    ),
+    code(
+        StatusCode::RANGE_NOT_SATISFIABLE,
+        "range_not_satisfiable",
+        "no byte of the range is in the file",
     ),
     code(
         StatusCode::UNPROCESSABLE_ENTITY,

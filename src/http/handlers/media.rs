@@ -13,7 +13,7 @@ use crate::http::respond::{Caching, Reply};
 ///
 /// # Errors
 ///
-/// 404 once the picture is replaced or removed.
+/// 404 once the picture is replaced or removed, 412 `precondition_failed`, 416 `range_not_satisfiable`.
 pub(in crate::http) async fn rendition(
     context: Context<'_>,
     picture: PictureId,
@@ -21,19 +21,19 @@ pub(in crate::http) async fn rendition(
     headers: &HeaderMap,
 ) -> Result<Reply, ApiError> {
     let stored = context.app.rendition(picture, size_px).await?;
-    Ok(respond::file(
+    respond::file(
         &stored,
         &format!("{picture}-{size_px}.jpg"),
         Caching::Immutable,
         headers,
-    ))
+    )
 }
 
 /// `GET /media/default/{size}.jpg`
 ///
 /// # Errors
 ///
-/// 404 for a size that is not configured.
+/// 404 for a size that is not configured; 412 and 416 as for renditions.
 pub(in crate::http) fn placeholder(
     context: Context<'_>,
     size_px: u16,
@@ -43,10 +43,10 @@ pub(in crate::http) fn placeholder(
         .app
         .placeholder(size_px)
         .ok_or_else(error::not_found)?;
-    Ok(respond::file(
+    respond::file(
         stored,
         &format!("default-{size_px}.jpg"),
         Caching::Short,
         headers,
-    ))
+    )
 }

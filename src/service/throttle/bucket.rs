@@ -68,9 +68,15 @@ impl Buckets {
             Ok(state) => Ok(self.quota(state.remaining_burst_capacity())),
             Err(refusal) => {
                 let wait = refusal.wait_time_from(MonotonicClock.now());
+                let retry_after_s = seconds_up(wait).max(1);
+                // Both tell of the same moment, or clients would wait for the later one.
+                let quota = Quota {
+                    reset_s: retry_after_s,
+                    ..self.quota(0)
+                };
                 Err(Throttled {
-                    quota: self.quota(0),
-                    retry_after_s: seconds_up(wait).max(1),
+                    quota,
+                    retry_after_s,
                 })
             }
         }
@@ -181,7 +187,7 @@ mod tests {
             policy: Policy::Upload,
             limit: 2,
             remaining: 0,
-            reset_s: 3_600,
+            reset_s: refused.retry_after_s,
         };
         assert_eq!(refused.quota, quota);
         assert!(uploads.take(&"bob").is_ok());

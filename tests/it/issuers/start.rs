@@ -104,6 +104,48 @@ fn key_that_cannot_be_used_stops_the_start_with_its_reason() {
 }
 
 #[test]
+fn config_check_tells_of_every_key_that_cannot_be_used_and_fetches_none() {
+    let keys = Keys::new();
+    let (weak, empty) = (
+        keys.file("weak", "short"),
+        keys.file("empty.json", r#"{"keys":[]}"#),
+    );
+    let tables = [
+        format!(
+            "name = \"one\", keys = [{{ algorithms = [\"RS256\"], public_key_file = \"/nowhere/key.pem\" }}, \
+             {{ algorithms = [\"HS256\"], secret_file = {weak:?} }}]"
+        ),
+        format!("name = \"two\", jwks_file = {empty:?}"),
+        "name = \"three\", keys = [{ algorithms = [\"HS256\"], secret_env = \"SURELY_NOT_SET\" }]"
+            .to_owned(),
+    ];
+    let tables: Vec<_> = tables.iter().map(String::as_str).collect();
+
+    let told = with_issuers(&tables)
+        .home()
+        .run(&["config", "check"])
+        .expect(1);
+
+    let words = [
+        "/nowhere/key.pem",
+        "has 5 bytes",
+        "none of its 0 keys",
+        "SURELY_NOT_SET",
+    ];
+    assert_eq!(told.stdout.lines().count(), words.len(), "{told:?}");
+    for word in words {
+        let of_the_word = told.stdout.lines().filter(|line| line.contains(word));
+        let lines: Vec<_> = of_the_word.collect();
+        assert_eq!(lines.len(), 1, "{word}: {told:?}");
+        assert!(lines[0].starts_with("auth.issuers"), "{told:?}");
+        assert!(lines[0].contains("test.toml"), "{told:?}");
+    }
+    // Nobody is there, and nobody is asked.
+    let elsewhere = with_issuers(&["name = \"sso\", jwks_url = \"http://127.0.0.1:1/keys\""]);
+    elsewhere.home().run(&["config", "check"]).expect(0);
+}
+
+#[test]
 fn secret_may_come_from_a_variable_and_is_never_told() {
     let table = "name = \"django\", id_prefix = \"\", user_claim = \"user_id\", token_type = \"access\", \
                  keys = [{ algorithms = [\"HS512\"], secret_env = \"DJANGO_SECRET\" }]";

@@ -142,6 +142,13 @@ pub fn whole(bytes: impl Into<Bytes>) -> Sent {
         .boxed()
 }
 
+/// An access token for a new user, made by the server's own commands.
+pub fn token_of(server: &Server, email: &str) -> String {
+    server.home().run(&["user", "add", email]).expect(0);
+    let made = server.home().run(&["token", email, "--ttl", "1h"]);
+    made.expect(0).stdout.trim().to_owned()
+}
+
 /// The upload of a fixture.
 pub fn upload(access: &str, name: &str) -> hyper::Request<Sent> {
     let form = Form::image(&fixture(name));
