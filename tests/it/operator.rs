@@ -314,6 +314,9 @@ fn slow_upload_shows_its_stages_and_a_quick_one_does_not() {
         "receive_ms",
         "turn_ms",
         "render_ms",
+        "decode_ms",
+        "resize_ms",
+        "encode_ms",
         "commit_ms",
         "request_id",
     ] {
