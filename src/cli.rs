@@ -37,8 +37,9 @@ pub type Failure = Box<dyn StdError + Send + Sync>;
 
 /// End of the help of the whole program.
 const ABOUT_ALL: &str = "\
-Nothing needs to be configured. The later wins: defaults, the file of --config, the environment (POCKIT_HTTP__LISTEN for
-http.listen), flags. `pockitd config show` prints what is in force and where it comes from; pockit.toml(5) explains every key.
+Nothing needs to be configured. The later wins: defaults, the file of --config, the environment (POCKIT_HTTP__LISTEN \
+for http.listen), flags. `config show` prints what is in force and where it comes from; pockit.toml(5) \
+explains every key.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.
 

@@ -81,6 +81,11 @@ fn page(command: &clap::Command, name: &str) -> String {
         man.render_subcommands_section(&mut page).unwrap();
     }
     let mut page = String::from_utf8(page).unwrap();
+    // `help` has no page.
+    if let Some(begin) = page.find(&format!(".TP\n{}\\-help(1)\n", escaped(name))) {
+        let next = page[begin + 1..].find(".TP\n");
+        page.replace_range(begin..next.map_or(page.len(), |next| begin + 1 + next), "");
+    }
     page.push_str(&notes_and_examples(command));
     let further = SEE_MORE.iter().filter(|(of, _)| *of == name);
     let own = format!("{name}(1)");
