@@ -35,13 +35,27 @@ use crate::workers;
 /// What a subcommand fails with; printed once, with its causes, in [`main`].
 pub type Failure = Box<dyn StdError + Send + Sync>;
 
+/// End of the help of the whole program.
+const ABOUT_ALL: &str = "\
+Nothing needs to be configured. The later wins: defaults, the file of --config, the environment (POCKIT_HTTP__LISTEN \
+for http.listen), flags. `config show` prints what is in force and where it comes from; pockit.toml(5) \
+explains every key.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+Examples:
+  pockitd serve
+  pockitd user add ada@example.org --name Ada
+  pockitd token ada@example.org --ttl 12h
+  pockitd help check store";
+
 /// Self-hosted profile-picture server: any phone photo in, a clean square JPEG out.
 #[derive(Debug, Parser)]
 #[command(
     name = "pockitd",
     version,
     max_term_width = 100,
-    after_help = "Examples:\n  pockitd serve\n  pockitd user add ada@example.org --name Ada\n  pockitd help check store",
+    after_help = ABOUT_ALL,
     arg_required_else_help = true
 )]
 struct Cli {

@@ -23,7 +23,7 @@ pub use http::{Cors, ForwardedHeader, Http};
 pub use issuer::{
     Algorithm, HmacAlgorithm, Issuer, Key, PublicAlgorithm, is_fetchable, is_loopback,
 };
-pub use load::{Error, Mistake, Sources, load, origins};
+pub use load::{Error, Examined, Mistake, Sources, examine, load, origins};
 pub use log::Log;
 pub use metrics::Metrics;
 pub use picture::{HevcDecoder, Picture};

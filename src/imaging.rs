@@ -29,6 +29,7 @@ mod render;
 mod resize;
 mod shrink;
 mod silhouette;
+mod step;
 #[cfg(test)]
 mod tests;
 mod tone;
@@ -46,6 +47,7 @@ use crate::domain::picture::Rendition;
 
 pub use plain::plain_jpeg_dimensions;
 pub use render::stages::Stages;
+pub use step::{Step, Watcher};
 
 /// Why there is no picture. The upload's fault, except [`Error::Internal`]. Decode workers send it.
 #[derive(Debug, Deserialize, Serialize, thiserror::Error)]
@@ -197,8 +199,22 @@ impl Renderer {
     ///
     /// See [`Error`]; each names the limit and the actual value where there is one.
     pub fn render(&mut self, upload: &[u8], crop: Option<Crop>) -> Result<Rendered, Error> {
+        self.render_watched(upload, crop, &mut ())
+    }
+
+    /// The same, telling `watcher` of each step.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Renderer::render`].
+    pub fn render_watched(
+        &mut self,
+        upload: &[u8],
+        crop: Option<Crop>,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Rendered, Error> {
         self.tools
-            .render(&self.config, upload, crop, Native::Allowed)
+            .render(&self.config, upload, crop, Native::Allowed, watcher)
             .map_err(Error::from)
     }
 
@@ -211,10 +227,12 @@ impl Renderer {
         &mut self,
         upload: &[u8],
         crop: Option<Crop>,
+        watcher: &mut dyn Watcher,
     ) -> Result<Option<Rendered>, Error> {
+        let native = Native::Forbidden;
         let rendered = self
             .tools
-            .render(&self.config, upload, crop, Native::Forbidden);
+            .render(&self.config, upload, crop, native, watcher);
         match rendered {
             Ok(rendered) => Ok(Some(rendered)),
             Err(render::Stop::NeedsNative) => Ok(None),

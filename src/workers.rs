@@ -16,12 +16,13 @@ mod protocol;
 mod sandbox;
 mod stock;
 mod tally;
+mod took;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -41,6 +42,7 @@ use crate::workers::tally::{DEATHS_IN_A_ROW, Dying, Tally};
 pub use process::{Death, SUBCOMMAND};
 pub use protocol::Forbidden;
 pub use tally::{Deaths, Retirement};
+pub use took::Took;
 
 /// Longest time from start to ready: milliseconds when all is well, more on a machine that is very busy.
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -180,14 +182,21 @@ impl Pool {
         Ok((pool, in_force))
     }
 
-    /// Makes the renditions of an upload.
+    /// Makes the renditions of an upload. Also tells how long that took its workers, whatever came of it; what one did that
+    /// died is not known.
     ///
     /// # Errors
     ///
     /// [`Error::Busy`] at once when the queue is full; [`Error::Picture`] with the reason; [`Error::Died`] if the
     /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
-    pub async fn render(&self, upload: Bytes, crop: Option<Crop>) -> Result<Rendered, Error> {
-        self.render_up_to(upload, crop, None).await
+    pub async fn render(
+        &self,
+        upload: Bytes,
+        crop: Option<Crop>,
+    ) -> (Result<Rendered, Error>, Took) {
+        let mut took = Took::default();
+        let rendered = self.rendered(upload, crop, None, &mut took).await;
+        (rendered, took)
     }
 
     /// The same in the configured sizes up to a limit. At least one of them must be.
@@ -201,6 +210,17 @@ impl Pool {
         crop: Option<Crop>,
         size_px_max: Option<u16>,
     ) -> Result<Rendered, Error> {
+        self.rendered(upload, crop, size_px_max, &mut Took::default())
+            .await
+    }
+
+    async fn rendered(
+        &self,
+        upload: Bytes,
+        crop: Option<Crop>,
+        size_px_max: Option<u16>,
+        took: &mut Took,
+    ) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
         let tally = &self.shared.tally;
         let asked = self
@@ -208,7 +228,13 @@ impl Pool {
             .setup
             .picture
             .up_to(size_px_max.unwrap_or(u16::MAX));
-        let run = self.run_render(length, crop, size_px_max, &upload).await;
+        let render = |native| Job::Render {
+            length,
+            crop,
+            size_px_max,
+            native,
+        };
+        let run = self.run_render(render, &upload, took).await;
         let rendered = run.and_then(|outcome| {
             answer::rendered(outcome, &asked).map_err(|reason| {
                 let death = Death::Nonsense(reason);
@@ -313,28 +339,23 @@ impl Pool {
     /// Renders in safe Rust if that can be done, else in a worker that does nothing before or after.
     async fn run_render(
         &self,
-        length: u64,
-        crop: Option<Crop>,
-        size_px_max: Option<u16>,
+        render: impl Fn(bool) -> Job,
         upload: &[u8],
+        took: &mut Took,
     ) -> Result<Outcome, Error> {
         let held = self.slot().await?;
-        let render = |native| Job::Render {
-            length,
-            crop,
-            size_px_max,
-            native,
-        };
-        let outcome = self.run_in_slot(&held, render(false), upload).await?;
+        let first = self.run_in_slot(&held, render(false), upload, took);
+        let outcome = first.await?;
         match outcome.reply {
-            Reply::NeedsNative => self.run_in_slot(&held, render(true), upload).await,
+            Reply::NeedsNative => self.run_in_slot(&held, render(true), upload, took).await,
             _ => Ok(outcome),
         }
     }
 
     async fn run(&self, job: Job) -> Result<Outcome, Error> {
         let held = self.slot().await?;
-        self.run_in_slot(&held, job, &[]).await
+        self.run_in_slot(&held, job, &[], &mut Took::default())
+            .await
     }
 
     /// Waits for the right to keep a worker busy.
@@ -357,6 +378,7 @@ impl Pool {
         held: &Held<'_>,
         job: Job,
         upload: &[u8],
+        took: &mut Took,
     ) -> Result<Outcome, Error> {
         let shared = &self.shared;
         shared.bury();
@@ -373,10 +395,12 @@ impl Pool {
             // The next one warms up while this one works.
             self.replenish();
             let at_work = shared.tally.at_work();
+            let begin = Instant::now();
             let outcome = worker.run(job, upload, &held.deadline).await;
             at_work.done();
             match outcome {
                 Ok(outcome) => {
+                    took.add_within(outcome.took, begin.elapsed());
                     if job.is_safe() {
                         shared.put(worker);
                     } else {

@@ -26,7 +26,8 @@ pub(super) enum User {
         /// Display name; without it, what stands before the @
         #[arg(long)]
         name: Option<DisplayName>,
-        /// The id that tokens of another issuer call this user by, such as 42; without it a new one is made
+        /// The id that tokens of another issuer call this user by, with its prefix if it has one: 42, sso:42; without it a new one
+        /// is made
         #[arg(long)]
         id: Option<UserId>,
         /// Read the password from the first line of standard input; without it the user cannot log in with one

@@ -12,6 +12,7 @@ mod progress;
 mod report;
 mod tally;
 mod target;
+mod tls;
 mod usage;
 mod verify;
 
@@ -51,9 +52,10 @@ const MEMORY_EVERY: Duration = Duration::from_millis(20);
 pub(super) const EXAMPLES: &str = "\
 Examples:
   pockitd bench-upload
-  pockitd bench-upload --synthetic 12mp,48mp,png --concurrency 16 --duration 30s
+  pockitd bench-upload --synthetic 12mp,48mp,png,heic --concurrency 16 --duration 30s
   pockitd bench-upload --image photo.heic --rate 20 --fail-over p99=5s --fail-over errors=0
   pockitd bench-upload --url http://127.0.0.1:8080 --token \"$(pockitd token ada@example.org --ttl 1h)\"
+  pockitd bench-upload --url https://localhost:8443 --ca /etc/pockitd/tls.pem --users 4 --uploads 100
 
 With --url it replaces the pictures of the users it is given, and leaves the users behind that it registers.
 Ctrl-C ends the run early and shows what was measured until then.
@@ -61,9 +63,12 @@ Exit code 1: a limit of --fail-over was missed, an answer was wrong, no upload w
 
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Server to measure, such as `http://127.0.0.1:8080`; without it a private one on a temporary store
+    /// Server to measure, such as `http://127.0.0.1:8080` or `https://pictures.example.org`; without it a private one on a temporary store
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Certificates in PEM to know an https server by, in place of the system's: its own, or of who signed it
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
     /// Access token of a user at --url, may be repeated; without any, users are registered there
     #[arg(long, value_name = "TOKEN", requires = "url")]
     token: Vec<String>,
@@ -76,8 +81,8 @@ pub(super) struct Arguments {
     /// Photos to upload, in turn
     #[arg(long, value_name = "FILE", num_args = 1..)]
     image: Vec<PathBuf>,
-    /// Photos to make and upload: sizes such as 12mp or 48mp (baseline JPEG, EXIF orientation 6), png (a screenshot);
-    /// 12mp if there is no --image
+    /// Photos to make and upload: sizes such as 12mp or 48mp (baseline JPEG, EXIF orientation 6), png (a screenshot), heic
+    /// (12 megapixels in tiles, Display P3, turned by irot); 12mp if there is no --image
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     synthetic: Vec<photos::Kind>,
     /// Seed of the photos that are made
@@ -173,9 +178,10 @@ pub(super) fn run(
     runtime.block_on(async {
         // What is wrong with the arguments is told before anything is started.
         let tokens = arguments.tokens()?;
-        if let Some(url) = &arguments.url {
-            Endpoint::parse(url)?;
-        }
+        let endpoint = match &arguments.url {
+            Some(url) => Some(Endpoint::parse(url, arguments.ca.as_deref())?),
+            None => None,
+        };
         arguments.check_json()?;
         let unsaid = [photos::Kind::Jpeg { megapixels: 12 }];
         let kinds = match (arguments.image.is_empty(), arguments.synthetic.as_slice()) {
@@ -184,9 +190,9 @@ pub(super) fn run(
         };
         let photos = photos::all(&arguments.image, kinds, arguments.seed)?;
         let users = arguments.users();
-        let target = match &arguments.url {
+        let target = match endpoint {
             None => Target::private(config()?, common, users).await?,
-            Some(url) => Target::remote(url, tokens, users, arguments.timeout).await?,
+            Some(endpoint) => Target::remote(endpoint, tokens, users, arguments.timeout).await?,
         };
         let outcome = measure(arguments, &target, photos).await;
         target.stop().await?;

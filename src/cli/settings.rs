@@ -129,11 +129,19 @@ fn without_password(text: &str) -> String {
 }
 
 fn check(sources: &Sources, as_json: bool) -> Result<(), Failure> {
-    let mistakes = match config::origins(sources) {
-        Ok((config, origins)) => files(&config, &origins),
-        Err(config::Error::Invalid(mistakes)) => mistakes,
-        Err(missing @ config::Error::Missing(_)) => return Err(missing.into()),
-    };
+    let examined = config::examine(sources)?;
+    let mut mistakes = examined.mistakes;
+    if let Some(config) = &examined.config {
+        let of_files = files(config, &examined.origins).into_iter();
+        // A file is only as good as the keys around it.
+        let is_told = |file: &Mistake| {
+            let section = file.key.split('.').next();
+            let mut told = mistakes.iter();
+            told.any(|mistake| mistake.key.split('.').next() == section)
+        };
+        let untold: Vec<_> = of_files.filter(|file| !is_told(file)).collect();
+        mistakes.extend(untold);
+    }
     for mistake in &mistakes {
         let Mistake {
             key,

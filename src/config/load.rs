@@ -14,6 +14,9 @@ const ENVIRONMENT_PREFIX: &str = "POCKIT_";
 /// Files of which the first that is there is read where none is named: in a folder of one's own, then that of a package.
 const DEFAULT_FILES: [&str; 2] = ["pockit.toml", "/etc/pockitd/pockit.toml"];
 
+/// What the standard library says of a text that is no address with a port.
+const NOT_AN_ADDRESS: &str = "invalid socket address syntax";
+
 const SECRET_KEY: &str = "auth.secret";
 const ENVIRONMENT: &str = "environment";
 const COMMAND_LINE: &str = "the command line";
@@ -73,8 +76,7 @@ pub struct Sources {
 /// A named file that is missing, a file that is not TOML, an unknown key, a value of the wrong type, or values that
 /// cannot work together. Everything that is wrong is told at once, with the key and where it came from.
 pub fn load(sources: &Sources) -> Result<Config, Error> {
-    let (figment, broken) = figment(sources)?;
-    read(&figment, broken).map_err(Error::Invalid)
+    origins(sources).map(|(config, _)| config)
 }
 
 /// The configuration, each key with the place that it comes from, in the order of `pockit.toml`.
@@ -83,18 +85,49 @@ pub fn load(sources: &Sources) -> Result<Config, Error> {
 ///
 /// As [`load`].
 pub fn origins(sources: &Sources) -> Result<(Config, Vec<(String, String)>), Error> {
+    match examine(sources)? {
+        Examined {
+            config: Some(config),
+            origins,
+            mistakes,
+        } if mistakes.is_empty() => Ok((config, origins)),
+        Examined { mistakes, .. } => Err(Error::Invalid(mistakes)),
+    }
+}
+
+/// What there is to say of a configuration, whether or not it can be used.
+#[derive(Debug)]
+pub struct Examined {
+    /// The configuration, with defaults in the place of what cannot be read. None if nothing can be.
+    pub config: Option<Config>,
+    /// Each key with the place that it comes from, in the order of `pockit.toml`.
+    pub origins: Vec<(String, String)>,
+    /// Everything that is wrong.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// Reads the configuration and finds all that is wrong with it.
+///
+/// # Errors
+///
+/// A named file that is missing.
+pub fn examine(sources: &Sources) -> Result<Examined, Error> {
     let (figment, broken) = figment(sources)?;
-    let config = read(&figment, broken).map_err(Error::Invalid)?;
-    let keys = known(&config);
+    let (config, mistakes) = read(&figment, broken);
+    let keys = config.as_ref().map(known).unwrap_or_default();
     let keys = keys.into_iter().map(|key| {
         let origin = origin(&figment, &key);
         (key, origin)
     });
-    Ok((config, keys.collect()))
+    Ok(Examined {
+        origins: keys.collect(),
+        config,
+        mistakes,
+    })
 }
 
 /// `mistakes` are those that are known already.
-fn read(figment: &Figment, mut mistakes: Vec<Mistake>) -> Result<Config, Vec<Mistake>> {
+fn read(figment: &Figment, mut mistakes: Vec<Mistake>) -> (Option<Config>, Vec<Mistake>) {
     let config = match figment.extract() {
         Ok(config) => config,
         Err(first) => {
@@ -105,7 +138,7 @@ fn read(figment: &Figment, mut mistakes: Vec<Mistake>) -> Result<Config, Vec<Mis
             mistakes.append(&mut found);
             match sound.extract::<Config>() {
                 Ok(config) => config,
-                Err(_) => return Err(mistakes),
+                Err(_) => return (None, mistakes),
             }
         }
     };
@@ -119,11 +152,7 @@ fn read(figment: &Figment, mut mistakes: Vec<Mistake>) -> Result<Config, Vec<Mis
             });
         }
     }
-    if mistakes.is_empty() {
-        Ok(config)
-    } else {
-        Err(mistakes)
-    }
+    (Some(config), mistakes)
 }
 
 /// The values that can be read, each tried by itself over the defaults, and the mistakes in the others.
@@ -144,6 +173,7 @@ fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
         };
         for (key, value) in values {
             let origin = origin(figment, &key);
+            let given = value.as_str().map(str::to_owned);
             let tried = sound.clone().merge(Given {
                 origin: COMMAND_LINE,
                 key: &key,
@@ -154,6 +184,7 @@ fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
                 Err(error) => {
                     mistakes.extend(described(error).into_iter().map(|mistake| Mistake {
                         origin: origin.clone(),
+                        sentence: explained(mistake.sentence, given.as_deref()),
                         ..mistake
                     }));
                 }
@@ -161,6 +192,16 @@ fn sound(figment: &Figment) -> (Figment, Vec<Mistake>) {
         }
     }
     (sound, mistakes)
+}
+
+/// The library's words in ours, where they say neither what was given nor what can be.
+fn explained(sentence: String, given: Option<&str>) -> String {
+    match given {
+        Some(given) if sentence.ends_with(NOT_AN_ADDRESS) => format!(
+            "is {given:?}, must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080"
+        ),
+        _ => sentence,
+    }
 }
 
 /// Every key there is, as `section.key`, in the order of the file.

@@ -391,6 +391,9 @@ fn log_stages(stages: &Stages, milliseconds: u64, request_id: &str) {
         receive_ms = took(Stage::Receive),
         turn_ms = took(Stage::Turn),
         render_ms = took(Stage::Render),
+        decode_ms = took(Stage::Decode),
+        resize_ms = took(Stage::Resize),
+        encode_ms = took(Stage::Encode),
         commit_ms = took(Stage::Commit),
         request_id,
         "slow upload"

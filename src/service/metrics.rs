@@ -31,14 +31,28 @@ pub enum Stage {
     Receive,
     /// Waiting for the caller's turn among their own uploads.
     Turn,
-    /// Waiting for a worker, decoding, resizing, encoding.
+    /// Waiting for a worker, and what it does: the three that follow, beside the way to it and back.
     Render,
+    /// Decoding, as the worker says.
+    Decode,
+    /// Resizing and colours, as the worker says.
+    Resize,
+    /// Encoding, as the worker says.
+    Encode,
     /// Storing, until the disk has it.
     Commit,
 }
 
 impl Stage {
-    const ALL: [Self; 4] = [Self::Receive, Self::Turn, Self::Render, Self::Commit];
+    const ALL: [Self; 7] = [
+        Self::Receive,
+        Self::Turn,
+        Self::Render,
+        Self::Decode,
+        Self::Resize,
+        Self::Encode,
+        Self::Commit,
+    ];
 
     fn index(self) -> Option<usize> {
         Self::ALL.iter().position(|other| *other == self)
@@ -49,6 +63,9 @@ impl Stage {
             Self::Receive => "receive",
             Self::Turn => "turn",
             Self::Render => "render",
+            Self::Decode => "decode",
+            Self::Resize => "resize",
+            Self::Encode => "encode",
             Self::Commit => "commit",
         }
     }
@@ -56,7 +73,7 @@ impl Stage {
 
 /// How long the stages of one upload took, as far as it came.
 #[derive(Debug, Default)]
-pub struct Stages([AtomicU64; 4]);
+pub struct Stages([AtomicU64; Stage::ALL.len()]);
 
 impl Stages {
     /// Notes a stage.
@@ -108,7 +125,7 @@ pub struct Metrics {
     /// Pictures by the code that decoded them.
     decoded: Mutex<BTreeMap<&'static str, u64>>,
     upload_bytes: Histogram,
-    stages: [Histogram; 4],
+    stages: [Histogram; Stage::ALL.len()],
 }
 
 impl Default for Metrics {
@@ -197,7 +214,7 @@ impl Metrics {
         text.family(name, "histogram", "Files of uploads that arrived whole.");
         text.histogram(name, &[], &self.upload_bytes, |bytes| bytes.to_string());
         let name = "pockitd_image_stage_duration_seconds";
-        let help = "Stages of uploads: receive (from the socket), turn (among the user's own), render, commit (to the disk).";
+        let help = "Stages of uploads: receive (from the socket), turn (among the user's own), render (at the workers, waiting included), of that decode, resize and encode, commit (to the disk).";
         text.family(name, "histogram", help);
         for (stage, histogram) in Stage::ALL.iter().zip(&self.stages) {
             text.histogram(name, &[("stage", stage.name())], histogram, text::seconds);

@@ -56,17 +56,27 @@ impl App {
         ticket: Option<&Ticket>,
         stages: &Stages,
     ) -> Result<Profile, Error> {
-        let over = |stage, begin: Instant| {
-            self.metrics.stage(stage, begin.elapsed());
-            stages.note(stage, begin.elapsed());
+        let note = |stage, took| {
+            self.metrics.stage(stage, took);
+            stages.note(stage, took);
         };
+        let over = |stage, begin: Instant| note(stage, begin.elapsed());
         let begin = Instant::now();
         let turn = self.turns.wait(caller).await;
         over(Stage::Turn, begin);
         let turn = turn?;
         let begin = Instant::now();
-        let rendered = self.workers.render(upload.clone(), crop).await;
+        let (rendered, took) = self.workers.render(upload.clone(), crop).await;
         over(Stage::Render, begin);
+        for (stage, took) in [
+            (Stage::Decode, took.decode),
+            (Stage::Resize, took.resize),
+            (Stage::Encode, took.encode),
+        ] {
+            if let Some(took) = took {
+                note(stage, took);
+            }
+        }
         let rendered = rendered.map_err(|error| not_rendered(error, &upload))?;
         drop(turn);
         self.metrics.decoded(rendered.decoder);

@@ -101,6 +101,7 @@ mod tests {
     use crate::domain::picture::Applied;
     use crate::domain::picture::Format;
     use crate::imaging::Decoder;
+    use crate::workers::took::Took;
 
     /// The least that passes: SOI, a frame header, a scan header, EOI.
     fn jpeg(width: u16, height: u16, more: &[u8]) -> Vec<u8> {
@@ -127,7 +128,11 @@ mod tests {
             applied: vec![Applied::Srgb, Applied::Rotated, Applied::Srgb],
             renditions,
         };
-        Outcome { reply, files }
+        Outcome {
+            reply,
+            took: Took::default(),
+            files,
+        }
     }
 
     #[test]

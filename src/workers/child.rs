@@ -6,14 +6,17 @@
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use crate::config;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Rendition;
 use crate::imaging::Renderer;
+use crate::imaging::{Step, Watcher};
 use crate::workers::protocol;
-use crate::workers::protocol::{Announced, Forbidden, Job, Ready, Reply, Setup};
+use crate::workers::protocol::{Announced, Answer, Forbidden, Job, Ready, Reply, Setup};
 use crate::workers::sandbox;
+use crate::workers::took::Took;
 
 /// Exit code when the socket to the server breaks or speaks nonsense.
 const BROKEN: u8 = 3;
@@ -62,6 +65,7 @@ fn perform(
     input: &mut impl Read,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    let mut stopwatch = Stopwatch::default();
     let (reply, renditions) = match job {
         Job::Render {
             length,
@@ -74,7 +78,7 @@ fn perform(
             // For this job only: the next one may be anybody's.
             let mut limited = size_px_max.map(|most| Renderer::new(picture.up_to(most)));
             let renderer = limited.as_mut().unwrap_or(renderer);
-            render(renderer, &upload, crop, native)
+            render(renderer, &upload, crop, native, &mut stopwatch)
         }
         Job::Placeholder => match renderer.placeholder() {
             Ok(renditions) => (Reply::Placeholder(announced(&renditions)), renditions),
@@ -82,7 +86,8 @@ fn perform(
         },
         Job::Attempt(forbidden) => (Reply::Attempted(attempt(forbidden)), Vec::new()),
     };
-    protocol::write(out, &reply)?;
+    let took = stopwatch.stop();
+    protocol::write(out, &Answer { reply, took })?;
     for rendition in &renditions {
         out.write_all(&rendition.bytes)?;
     }
@@ -94,11 +99,12 @@ fn render(
     upload: &[u8],
     crop: Option<Crop>,
     native: bool,
+    stopwatch: &mut Stopwatch,
 ) -> (Reply, Vec<Rendition>) {
     let outcome = if native {
-        renderer.render(upload, crop).map(Some)
+        renderer.render_watched(upload, crop, stopwatch).map(Some)
     } else {
-        renderer.render_in_rust(upload, crop)
+        renderer.render_in_rust(upload, crop, stopwatch)
     };
     match outcome {
         Ok(Some(done)) => {
@@ -115,6 +121,30 @@ fn render(
         }
         Ok(None) => (Reply::NeedsNative, Vec::new()),
         Err(error) => (Reply::Refused(error), Vec::new()),
+    }
+}
+
+/// Measures the steps of one picture.
+#[derive(Debug, Default)]
+struct Stopwatch {
+    took: Took,
+    running: Option<(Step, Instant)>,
+}
+
+impl Stopwatch {
+    /// Ends the step that runs. Returns all of them.
+    fn stop(&mut self) -> Took {
+        if let Some((step, since)) = self.running.take() {
+            self.took.add(step, since.elapsed());
+        }
+        self.took
+    }
+}
+
+impl Watcher for Stopwatch {
+    fn begins(&mut self, step: Step) {
+        self.stop();
+        self.running = Some((step, Instant::now()));
     }
 }
 

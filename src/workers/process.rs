@@ -15,7 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
 use crate::workers::protocol;
-use crate::workers::protocol::{Announced, Job, Ready, Reply, Setup};
+use crate::workers::protocol::{Announced, Answer, Job, Ready, Reply, Setup};
+use crate::workers::took::Took;
 
 /// Hidden subcommand that makes a process of this binary a worker.
 pub const SUBCOMMAND: &str = "decode-worker";
@@ -76,10 +77,11 @@ impl Deadline {
     }
 }
 
-/// What a worker gave: its reply and the bytes behind it.
+/// What a worker gave: its reply, how long it says that it took, and the bytes behind it.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) reply: Reply,
+    pub(super) took: Took,
     pub(super) files: Vec<Vec<u8>>,
 }
 
@@ -175,7 +177,7 @@ impl Worker {
     async fn converse(&mut self, job: Job, upload: &[u8]) -> io::Result<Outcome> {
         protocol::send(&mut self.socket, &job).await?;
         self.socket.write_all(upload).await?;
-        let reply: Reply = protocol::receive(&mut self.socket).await?;
+        let Answer { reply, took } = protocol::receive(&mut self.socket).await?;
         let announced: &[Announced] = match &reply {
             Reply::Rendered { renditions, .. } | Reply::Placeholder(renditions) => renditions,
             Reply::Refused(_) | Reply::Attempted(_) | Reply::NeedsNative => &[],
@@ -186,7 +188,7 @@ impl Worker {
             self.socket.read_exact(&mut file).await?;
             files.push(file);
         }
-        Ok(Outcome { reply, files })
+        Ok(Outcome { reply, took, files })
     }
 
     /// The socket broke: the worker is dead or dying. Finds out how.

@@ -16,6 +16,7 @@ use crate::domain::picture::Crop;
 use crate::domain::picture::Format;
 use crate::imaging;
 use crate::imaging::Decoder;
+use crate::workers::took::Took;
 
 /// Longest JSON of a frame, in bytes. The longest of ours, a rendered picture in eight sizes, has below 1 KiB.
 pub(super) const FRAME_BYTES_MAX: u32 = 64 * 1_024;
@@ -77,6 +78,13 @@ pub enum Forbidden {
 }
 
 /// Worker to server: what came of the job. The renditions' bytes follow, in order.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) took: Took,
+}
+
+/// What an [`Answer`] says.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) enum Reply {
     Rendered {

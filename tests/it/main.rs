@@ -1,6 +1,6 @@
 //! Black-box tests: the real binary, a real socket, one file a noun. `tdd_green` is the specification's checklist.
 //!
-//! But for `store` (the contract of storage) and `tidy` (the repository's own rules), nothing here calls the program's
+//! But for `store` (the contract of storage), `tidy` (the repository's own rules) and `man_pages`, nothing here calls the program's
 //! own code: what a client cannot see is not tested here.
 #![allow(
     clippy::arithmetic_side_effects,
@@ -49,6 +49,7 @@ mod issuers;
 mod jwks;
 mod limits;
 mod literals;
+mod man_pages;
 mod manager;
 mod memory_store;
 mod metrics;

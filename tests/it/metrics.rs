@@ -77,7 +77,15 @@ fn uploads_and_refusals_are_counted() {
     assert_eq!(value(&text, "pockitd_upload_size_bytes_count"), 2);
     let sent = fixture("orientation-1.jpg").len() + b"not a picture".len();
     assert_eq!(value(&text, "pockitd_upload_size_bytes_sum"), sent as u64);
-    for (stage, count) in [("receive", 2), ("turn", 2), ("render", 2), ("commit", 1)] {
+    for (stage, count) in [
+        ("receive", 2),
+        ("turn", 2),
+        ("render", 2),
+        ("decode", 2),
+        ("resize", 1),
+        ("encode", 1),
+        ("commit", 1),
+    ] {
         let name = "pockitd_image_stage_duration_seconds";
         assert_eq!(
             value(&text, &format!("{name}_count{{stage=\"{stage}\"}}")),
@@ -110,6 +118,32 @@ fn uploads_and_refusals_are_counted() {
         ),
         1
     );
+}
+
+#[test]
+fn what_workers_do_is_timed_by_step_within_the_time_at_the_workers() {
+    let server = server();
+    let user = server.user();
+    // Seen by one worker, decoded by another: one upload.
+    server.upload(&user, &fixture("single.heic")).expect(200);
+    server.upload(&user, &fixture("rgb.png")).expect(200);
+
+    let text = scrape(&server);
+
+    let sum = |stage: &str| {
+        let name = "pockitd_image_stage_duration_seconds";
+        assert_eq!(
+            value(&text, &format!("{name}_count{{stage=\"{stage}\"}}")),
+            2,
+            "{stage}"
+        );
+        let sample = format!("{name}_sum{{stage=\"{stage}\"}} ");
+        let sum = text.lines().find_map(|line| line.strip_prefix(&sample));
+        sum.unwrap().parse::<f64>().unwrap()
+    };
+    let steps = ["decode", "resize", "encode"].map(sum);
+    assert!(steps.iter().all(|step| *step > 0.0), "{steps:?}");
+    assert!(steps.iter().sum::<f64>() <= sum("render"), "{steps:?}");
 }
 
 #[test]

@@ -144,6 +144,32 @@ fn config_check_tells_the_other_mistakes_beside_a_file_that_is_not_toml() {
 }
 
 #[test]
+fn config_check_looks_at_the_files_also_where_keys_are_wrong() {
+    let home = Setup::bare()
+        .set("http.listen", "\"localhost:8080\"")
+        .set("picture.quality", "0")
+        .set("workers.deadline_ms", "0")
+        .set("auth.secret_file", "\"no-such-secret\"")
+        .set("tls.certificate_file", "\"no-such.pem\"")
+        .set("tls.key_file", "\"no-such.key\"")
+        .home();
+
+    let told = home.run(&["config", "check"]).expect(1);
+
+    let words = [
+        "http.listen is \"localhost:8080\", must be an IP address and a port, such as 127.0.0.1:8080",
+        "picture.quality is 0",
+        "workers.deadline_ms is 0",
+        "no-such-secret",
+        "no-such.pem",
+    ];
+    for word in words {
+        assert!(told.stdout.contains(word), "{word}: {told:?}");
+    }
+    assert_eq!(told.stdout.lines().count(), words.len(), "{told:?}");
+}
+
+#[test]
 fn config_check_looks_at_the_secret_file_and_is_content_with_the_rest() {
     let sound = Setup::new().home();
     let told = sound.run(&["config", "check"]).expect(0);
@@ -314,6 +340,9 @@ fn slow_upload_shows_its_stages_and_a_quick_one_does_not() {
         "receive_ms",
         "turn_ms",
         "render_ms",
+        "decode_ms",
+        "resize_ms",
+        "encode_ms",
         "commit_ms",
         "request_id",
     ] {

@@ -1,5 +1,5 @@
 //! What the repository promises about itself: layers, file heads, sizes, and that what is shipped beside the code
-//! (pockit.toml, man pages) says what the code says.
+//! (pockit.toml and its manual) says what the code says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,22 @@ const ENGINES: &[(&str, &[&str])] = &[
     ),
     (
         "rustls",
-        &["auth/certificate", "auth/fetch", "http/tls", "http/probe"],
+        &[
+            "auth/certificate",
+            "auth/fetch",
+            "http/tls",
+            "http/probe",
+            "cli/bench_upload/tls",
+        ],
     ),
-    ("tokio_rustls", &["auth/fetch", "http"]),
-    ("rustls_native_certs", &["auth/fetch"]),
+    (
+        "tokio_rustls",
+        &["auth/fetch", "http", "cli/bench_upload/tls"],
+    ),
+    (
+        "rustls_native_certs",
+        &["auth/fetch", "cli/bench_upload/tls"],
+    ),
     ("webpki", &["auth/certificate"]),
     ("multer", &["http"]),
     ("httparse", &["http/head"]),
@@ -307,49 +319,4 @@ fn missing_keys(text: &str, name: &str) -> Vec<String> {
     keys.filter(|(_, key)| !names(text, key))
         .map(|(section, key)| format!("{name} does not name {section}.{key}"))
         .collect()
-}
-
-/// Man pages are made from the clap tree. `UPDATE_GOLDEN=1 cargo test man_pages` writes them anew.
-#[test]
-fn man_pages_say_what_the_command_line_says() {
-    let mut wrong = Vec::new();
-    let mut pages = Vec::new();
-    collect_pages(pockitd::cli::command(), "pockitd", &mut pages);
-    for (name, page) in pages {
-        let file = root().join("man").join(format!("{name}.1"));
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&file, &page).unwrap();
-        } else if fs::read(&file).unwrap_or_default() != page {
-            wrong.push(format!(
-                "man/{name}.1 is not what `pockitd` says: run UPDATE_GOLDEN=1 cargo test man_pages"
-            ));
-        }
-    }
-    none(&wrong);
-}
-
-fn collect_pages(command: clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) {
-    // The version changes with every release; the pages do not.
-    let title: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    let mut command = command.version(None::<&str>).name(title);
-    command.build();
-    for inner in command
-        .get_subcommands()
-        .filter(|inner| inner.get_name() != "help" && !inner.is_hide_set())
-    {
-        collect_pages(
-            inner.clone(),
-            &format!("{name}-{}", inner.get_name()),
-            pages,
-        );
-    }
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command)
-        .date("")
-        .render(&mut page)
-        .unwrap();
-    // What stands below the help are notes and examples.
-    let page = String::from_utf8(page).unwrap();
-    let page = page.replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n");
-    pages.push((name.to_owned(), page.into_bytes()));
 }

@@ -1,6 +1,7 @@
-//! The load generator's HTTP/1.1 client: one connection, one request at a time, every wait bounded.
+//! The load generator's HTTP/1.1 client, in plain or over TLS: one connection, one request at a time, every wait bounded.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,40 +11,60 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::cli::bench_upload::tls::Tls;
 
 /// Largest answer that is taken, in bytes: more than any picture that a server delivers.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024 * 1_024;
 
 /// Where a server listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     /// `host:port`, as it is connected to and as the Host field says.
     authority: String,
     /// What stands before every path; empty or with a slash in front and none at the end.
     prefix: String,
+    /// None for plain HTTP.
+    tls: Option<Tls>,
 }
 
 impl Endpoint {
-    /// From `http://host[:port][/prefix]`.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
-        if url.starts_with("https://") {
+    /// From `http[s]://host[:port][/prefix]`, and a file of the certificates to trust in place of the system's.
+    pub(super) fn parse(url: &str, trusted: Option<&Path>) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{url:?} is not a URL such as http://127.0.0.1:8080 or https://pictures.example.org"
+            )
+        };
+        let (is_protected, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://"))
+        {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(wrong()),
+        };
+        if !is_protected && let Some(file) = trusted {
+            let file = file.display();
             return Err(format!(
-                "{url}: this client speaks no TLS; measure the server behind the proxy, by http://"
+                "{url} is not encrypted: nothing is to be proved with {file}"
             ));
         }
-        let wrong = || format!("{url:?} is not a URL such as http://127.0.0.1:8080");
-        let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
         let uri: hyper::Uri = format!("http://{rest}").parse().map_err(|_| wrong())?;
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
             .ok_or_else(wrong)?;
+        let tls = is_protected
+            .then(|| Tls::new(host.trim_matches(['[', ']']), trusted))
+            .transpose()?;
+        let port = if is_protected { 443 } else { 80 };
         Ok(Self {
-            authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)),
+            authority: format!("{host}:{}", uri.port_u16().unwrap_or(port)),
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            tls,
         })
     }
 
@@ -54,7 +75,8 @@ impl Endpoint {
 
     /// For people.
     pub(super) fn url(&self) -> String {
-        format!("http://{}{}", self.authority, self.prefix)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.prefix)
     }
 }
 
@@ -63,6 +85,8 @@ impl Endpoint {
 pub(super) enum Failure {
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    #[error("no TLS handshake")]
+    Handshake(#[source] io::Error),
     #[error("no answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
     #[error("the connection ended before the answer did")]
@@ -176,15 +200,13 @@ impl Client {
             .await
             .map_err(Failure::Connect)?;
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Failure::Broken(error.into()))?;
-        // What breaks the connection is also what the request fails with.
-        let driver = tokio::spawn(async move { drop(driver.await) });
-        Ok(Connection {
-            sender,
-            _driver: AbortOnDropHandle::new(driver),
-        })
+        match &self.endpoint.tls {
+            None => opened(stream).await,
+            Some(tls) => {
+                let handshake = tls.connector.connect(tls.name.clone(), stream);
+                opened(handshake.await.map_err(Failure::Handshake)?).await
+            }
+        }
     }
 
     /// One exchange over a connection, which is kept if it may be. A request that has not left is handed back.
@@ -215,28 +237,67 @@ impl Client {
     }
 }
 
+async fn opened(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Connection, Failure> {
+    let (sender, driver) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| Failure::Broken(error.into()))?;
+    // What breaks the connection is also what the request fails with.
+    let driver = tokio::spawn(async move { drop(driver.await) });
+    Ok(Connection {
+        sender,
+        _driver: AbortOnDropHandle::new(driver),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn endpoint_has_a_port_and_a_prefix() {
-        let endpoint = Endpoint::parse("http://127.0.0.1:8080/").unwrap();
+        let endpoint = Endpoint::parse("http://127.0.0.1:8080/", None).unwrap();
         assert_eq!(endpoint.path("/healthz"), "/healthz");
         assert_eq!(endpoint.url(), "http://127.0.0.1:8080");
-        let endpoint = Endpoint::parse("http://[::1]/pictures/").unwrap();
+        let endpoint = Endpoint::parse("http://[::1]/pictures/", None).unwrap();
         assert_eq!(endpoint.path("/healthz"), "/pictures/healthz");
         assert_eq!(endpoint.authority, "[::1]:80");
     }
 
     #[test]
-    fn endpoint_that_cannot_be_reached_by_this_client_is_refused_in_words() {
-        for url in ["", "127.0.0.1:8080", "ftp://x", "http://", "http:// x"] {
-            assert!(
-                Endpoint::parse(url).unwrap_err().contains("is not a URL"),
-                "{url}"
-            );
+    fn endpoint_of_https_is_encrypted_at_its_own_port_for_its_host() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/one.pem");
+        for (url, told, name) in [
+            ("https://localhost", "https://localhost:443", "localhost"),
+            ("https://[::1]:8443/", "https://[::1]:8443", "::1"),
+        ] {
+            let endpoint = Endpoint::parse(url, Some(Path::new(file))).unwrap();
+            assert_eq!(endpoint.url(), told);
+            assert_eq!(endpoint.tls.unwrap().name.to_str(), name);
         }
-        assert!(Endpoint::parse("https://x").unwrap_err().contains("TLS"));
+    }
+
+    #[test]
+    fn endpoint_that_cannot_be_reached_by_this_client_is_refused_in_words() {
+        for url in [
+            "",
+            "127.0.0.1:8080",
+            "ftp://x",
+            "http://",
+            "http:// x",
+            "https://",
+        ] {
+            let refused = Endpoint::parse(url, None).unwrap_err();
+            assert!(refused.contains("is not a URL"), "{url}: {refused}");
+        }
+        for (url, file, words) in [
+            ("http://x", "any.pem", "not encrypted"),
+            ("https://x", "/nowhere/ca.pem", "/nowhere/ca.pem"),
+            ("https://x", "/dev/null", "no certificate in /dev/null"),
+        ] {
+            let refused = Endpoint::parse(url, Some(Path::new(file))).unwrap_err();
+            assert!(refused.contains(words), "{url}: {refused}");
+        }
     }
 }

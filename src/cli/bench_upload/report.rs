@@ -325,7 +325,11 @@ fn described(load: &Load) -> String {
     } else {
         "a connection for each upload"
     };
-    format!("{pace}; {} users; {connections}", load.tokens.len())
+    let users = match load.tokens.len() {
+        1 => "1 user".to_owned(),
+        count => format!("{count} users"),
+    };
+    format!("{pace}; {users}; {connections}")
 }
 
 fn seconds(duration: Duration) -> Value {

@@ -74,6 +74,7 @@ impl Tally {
     pub(super) fn failed(&mut self, failure: &NoAnswer, took: Duration) {
         let kind = match failure {
             NoAnswer::Connect(_) => "cannot connect",
+            NoAnswer::Handshake(_) => "no TLS handshake",
             NoAnswer::TimedOut(_) => "timed out",
             NoAnswer::Broken(_) => "connection broken",
             NoAnswer::Unsendable(_) => "not sendable",

@@ -88,7 +88,7 @@ impl Target {
             format!("the private server does not start: {said}")
         })?;
         Ok(Self {
-            endpoint: Endpoint::parse(&url)?,
+            endpoint: Endpoint::parse(&url, None)?,
             tokens,
             name: format!(
                 "private, this binary with the same configuration and no rate limit; store on the disk of {}",
@@ -108,21 +108,27 @@ impl Target {
 
     /// A server that runs. Without tokens it is asked to register users.
     pub(super) async fn remote(
-        url: &str,
+        endpoint: Endpoint,
         tokens: Vec<String>,
         users: usize,
         patience: Duration,
     ) -> Result<Self, Failure> {
-        let endpoint = Endpoint::parse(url)?;
         let mut client = Client::new(endpoint.clone(), true, patience);
         // Also where tokens are given: a wrong address is told before the first picture, and in one sentence.
         let path = endpoint.path("/healthz");
         let answer = client.send(&Outgoing::get(&path, None)).await;
-        if let Err(NoAnswer::Connect(error)) = answer {
-            let url = endpoint.url();
-            return Err(
-                format!("cannot connect to {url}: {error}; does a server listen there?").into(),
-            );
+        let url = endpoint.url();
+        match answer {
+            Err(NoAnswer::Connect(error)) => {
+                let sentence = format!("cannot connect to {url}: {error}");
+                return Err(format!("{sentence}; does a server listen there?").into());
+            }
+            Err(NoAnswer::Handshake(error)) => {
+                let sentence = format!("cannot connect to {url} by TLS: {error}");
+                let hint = "does it speak TLS, and is its certificate, or who signed it, in --ca?";
+                return Err(format!("{sentence}; {hint}").into());
+            }
+            _ => {}
         }
         let tokens = if tokens.is_empty() {
             registered(&endpoint, &mut client, users).await?

@@ -242,9 +242,10 @@ fn picture_does_not_depend_on_those_before_it() {
     for file in files {
         let upload = std::fs::read(&file).unwrap_or_default();
 
-        let after_others = shared.render_in_rust(&upload, None);
+        let after_others = shared.render_in_rust(&upload, None, &mut ());
 
-        let alone = Renderer::new(config::Picture::default()).render_in_rust(&upload, None);
+        let alone =
+            Renderer::new(config::Picture::default()).render_in_rust(&upload, None, &mut ());
         let files = |rendered: Result<Option<Rendered>, Error>| match rendered {
             Ok(Some(rendered)) => format!("{:?}", rendered.renditions),
             Ok(None) => "native".to_owned(),
