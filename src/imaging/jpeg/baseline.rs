@@ -3,6 +3,14 @@
 //! The coefficients of one block are all that is ever held. Those that the scale cannot show are passed over several at a
 //! time; blocks outside the window are passed over altogether, except for their DC difference, on which the next one
 //! builds; and nothing is read below the window.
+//!
+//! Whatever happens once a block is inlined into one loop, in which the bit reader never leaves the processor's registers:
+//! that alone is a quarter of the time.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a reference to the bit reader that is passed on puts it into memory"
+)]
 
 use std::rc::Rc;
 
@@ -122,7 +130,6 @@ impl Channel<'_> {
         self.next = self.plane.start_of(column, row);
     }
 
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn decode_unit(&mut self, bits: &mut Bits<'_>) {
         let (across, down) = self.blocks;
@@ -139,7 +146,6 @@ impl Channel<'_> {
         self.next = self.next.wrapping_add(side.wrapping_mul(index(across)));
     }
 
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn pass_over_unit(&mut self, bits: &mut Bits<'_>) {
         let (across, down) = self.blocks;
@@ -148,7 +154,6 @@ impl Channel<'_> {
         }
     }
 
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn decode_block(&mut self, bits: &mut Bits<'_>, start: usize) {
         match self.plane.scale {
@@ -161,18 +166,10 @@ impl Channel<'_> {
                 let coefficients = self.decode_lead(bits, lowest);
                 self.plane.put_quarter(start, coefficients);
             }
-            _ => *bits = self.decode_large_block(*bits, start),
-        }
-    }
-
-    /// The same for larger scales.
-    #[inline(never)]
-    fn decode_large_block<'a>(&mut self, mut bits: Bits<'a>, start: usize) -> Bits<'a> {
-        let lowest = self.decode_dc(&mut bits);
-        match self.plane.scale {
             Scale::ThreeEighths => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 9];
-                if self.decode_lowest(&mut bits, &THREE_EIGHTHS_PLACES, &mut coefficients) {
+                if self.decode_lowest(bits, &THREE_EIGHTHS_PLACES, &mut coefficients) {
                     coefficients[0] = lowest;
                     self.plane.put_three_eighths(start, &coefficients);
                 } else {
@@ -180,17 +177,19 @@ impl Channel<'_> {
                 }
             }
             Scale::Half => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 16];
-                if self.decode_lowest(&mut bits, &HALF_PLACES, &mut coefficients) {
+                if self.decode_lowest(bits, &HALF_PLACES, &mut coefficients) {
                     coefficients[0] = lowest;
                     self.plane.put_half(start, &coefficients);
                 } else {
                     self.plane.put_flat::<4>(start, lowest);
                 }
             }
-            _ => {
+            Scale::Full => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 64];
-                if self.decode_lowest(&mut bits, &ZIGZAG, &mut coefficients) {
+                if self.decode_lowest(bits, &ZIGZAG, &mut coefficients) {
                     coefficients[0] = lowest;
                     self.plane.put_full(start, &coefficients);
                 } else {
@@ -198,11 +197,9 @@ impl Channel<'_> {
                 }
             }
         }
-        bits
     }
 
     /// The DC coefficient, dequantized. Leaves [`PASS_BITS`] valid.
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn decode_dc(&mut self, bits: &mut Bits<'_>) -> i32 {
         bits.refill();
@@ -213,7 +210,6 @@ impl Channel<'_> {
     }
 
     /// The same, and passes over the rest of the block.
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn decode_only_dc(&mut self, bits: &mut Bits<'_>) -> i32 {
         bits.refill();
@@ -235,16 +231,20 @@ impl Channel<'_> {
     }
 
     /// The four coefficients that two by two samples need, dequantized.
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
     #[inline(always)]
     fn decode_lead(&self, bits: &mut Bits<'_>, lowest: i32) -> [i32; 4] {
         let lead = self.tables.lead(bits.peek::<LOOKAHEAD_BITS>());
         bits.drop(lead.bits());
-        let mut lowest_three = lead.coefficients();
-        if lead.end() != LeadEnd::Block {
-            self.decode_rest_of_lead(bits, lead.next(), &mut lowest_three);
+        let mut found = lead.coefficients();
+        let mut place = lead.next();
+        if lead.end() == LeadEnd::Open {
+            place = self.decode_rest_of_lead(bits, place, &mut found);
         }
-        let [across, down, both] = lowest_three;
+        if lead.end() != LeadEnd::Block && place <= LAST {
+            bits.refill();
+            pass_over(bits, &self.tables, place);
+        }
+        let [across, down, both] = found;
         [
             lowest,
             across.wrapping_mul(self.steps[1]),
@@ -253,10 +253,14 @@ impl Channel<'_> {
         ]
     }
 
-    /// The same symbol by symbol, from a place on.
-    #[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
+    /// The same symbol by symbol, from a place on. Tells the next place, which is beyond the block if that is at its end.
     #[inline(always)]
-    fn decode_rest_of_lead(&self, bits: &mut Bits<'_>, mut place: u32, found: &mut [i32; 3]) {
+    fn decode_rest_of_lead(
+        &self,
+        bits: &mut Bits<'_>,
+        mut place: u32,
+        found: &mut [i32; 3],
+    ) -> u32 {
         let [across, down, both] = found;
         while place <= LEAD_LAST {
             bits.refill();
@@ -264,7 +268,7 @@ impl Channel<'_> {
             let number = bits.number_of(symbol);
             bits.drop(symbol.bits());
             if is_end(bits, symbol) {
-                return;
+                return END;
             }
             place = place.wrapping_add(symbol.run());
             match place {
@@ -275,8 +279,7 @@ impl Channel<'_> {
             }
             place = place.wrapping_add(1);
         }
-        bits.refill();
-        pass_over(bits, &self.tables, place);
+        place
     }
 
     /// Dequantizes the AC coefficients that have a place, and passes over the others. Tells whether there were any.
@@ -314,15 +317,14 @@ impl Channel<'_> {
 }
 
 /// Passes over the symbols of a block from a place in the zigzag order on. Needs [`PASS_BITS`] valid bits.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
-fn pass_over(bits: &mut Bits<'_>, table: &BlockTables, mut place: u32) {
+fn pass_over(bits: &mut Bits<'_>, tables: &BlockTables, mut place: u32) {
     while place <= LAST {
-        if pass_some(bits, table, &mut place) {
+        if pass_some(bits, tables, &mut place) {
             return;
         }
         bits.refill();
-        if place <= LAST && pass_some(bits, table, &mut place) {
+        if place <= LAST && pass_some(bits, tables, &mut place) {
             return;
         }
     }
@@ -332,10 +334,9 @@ fn pass_over(bits: &mut Bits<'_>, table: &BlockTables, mut place: u32) {
 }
 
 /// Passes over as many symbols as the table knows at once, or else over one. Tells whether the block is at its end.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
-fn pass_some(bits: &mut Bits<'_>, table: &BlockTables, place: &mut u32) -> bool {
-    let skip = table.skip(bits.peek::<LOOKAHEAD_BITS>());
+fn pass_some(bits: &mut Bits<'_>, tables: &BlockTables, place: &mut u32) -> bool {
+    let skip = tables.skip(bits.peek::<LOOKAHEAD_BITS>());
     let next = place.wrapping_add(skip.advance());
     if next <= LAST {
         bits.drop(skip.bits());
@@ -347,14 +348,13 @@ fn pass_some(bits: &mut Bits<'_>, table: &BlockTables, place: &mut u32) -> bool 
         return true;
     }
     // The code is too long, or some of the symbols may belong to the next block.
-    let symbol = bits.symbol(&table.ac);
+    let symbol = bits.symbol(&tables.ac);
     bits.drop(symbol.bits());
     *place = place.wrapping_add(symbol.run()).wrapping_add(1);
     is_end(bits, symbol)
 }
 
 /// Whether a symbol ends the block. Those that only progressive files have are damage.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
 fn is_end(bits: &mut Bits<'_>, symbol: Symbol) -> bool {
     if !symbol.is_without_number() || symbol.is_sixteen_zeros() {

@@ -90,7 +90,7 @@ impl<'a> Bits<'a> {
     /// Takes a few bits as a number: no more than are valid, and less than 32.
     #[inline]
     pub(super) const fn take(&mut self, count: u32) -> u32 {
-        let value = (self.window >> 1) >> 63_u32.wrapping_sub(count);
+        let value = (self.window >> 1).wrapping_shr(63_u32.wrapping_sub(count));
         self.drop(count);
         value as u32
     }
@@ -114,7 +114,7 @@ impl<'a> Bits<'a> {
     pub(super) const fn number_of(&self, symbol: Symbol) -> i32 {
         let after_code = self.window.wrapping_shl(symbol.code_bits());
         let size = symbol.size();
-        let number = ((after_code >> 1) >> 63_u32.wrapping_sub(size)) as i32;
+        let number = (after_code >> 1).wrapping_shr(63_u32.wrapping_sub(size)) as i32;
         // A first bit of 0 means a negative number: all ones here, zero otherwise.
         let negative = !(after_code as i64 >> 63) as i32;
         number.wrapping_add(negative & 1_i32.wrapping_sub(1_i32.wrapping_shl(size)))

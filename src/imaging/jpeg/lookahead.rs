@@ -1,7 +1,8 @@
 //! Tables that take in several AC symbols at once, for decoders that throw most of a photo away.
 //!
-//! Both are found by the next twelve bits of the data. [`Skip`] passes over coefficients that the scale cannot show: two or
-//! three at a time in a photo. [`Lead`] reads the coefficients that a quarter-size picture needs, often all three at once.
+//! All are found by the next twelve bits of the data. [`Skip`] passes over coefficients that the scale cannot show: two or
+//! three at a time in a photo. [`Head`] does so from the beginning of a block, its DC difference included: most blocks of colour
+//! differences are one. [`Lead`] reads the coefficients that a quarter-size picture needs, often all three at once.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -195,13 +196,6 @@ impl Skip {
         (self.0 & 63) as u32
     }
 
-    /// Nothing, if a place is beyond the last coefficient. Without a branch.
-    #[inline]
-    pub(super) const fn unless_beyond(self, place: u32) -> Self {
-        let is_inside = place.wrapping_sub(LAST + 1).cast_signed() >> 31;
-        Self(self.0 & is_inside as u16)
-    }
-
     /// Coefficients passed, and [`END`] or [`UNKNOWN`].
     #[inline]
     pub(super) const fn advance(self) -> u32 {
@@ -209,8 +203,8 @@ impl Skip {
     }
 }
 
-/// A block's DC difference and what is passed over after it. 6 bits: length of all; 10 bits: advance as of [`Skip`], from the
-/// first AC coefficient on; 4 bits: length of the DC difference alone, 0 if it is not known; 12 bits: the difference.
+/// A block's DC difference and what is passed over after it. 16 bits: a [`Skip`] from the first AC coefficient on, the length
+/// of which is that of all; 4 bits of nothing; 12 bits: the difference.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Head(u32);
 
@@ -230,7 +224,7 @@ impl Head {
         } else {
             (skip.bits(), skip.advance())
         };
-        Self(bits | advance << 6 | symbol.bits() << 16 | difference.cast_unsigned() << 20)
+        Self(bits | advance << 6 | difference.cast_unsigned() << 20)
     }
 
     /// Whether the DC difference is known.
@@ -243,12 +237,6 @@ impl Head {
     #[inline]
     pub(super) const fn difference(self) -> i32 {
         self.0.cast_signed() >> 20
-    }
-
-    /// Bits of the DC difference.
-    #[inline]
-    pub(super) const fn difference_bits(self) -> u32 {
-        (self.0 >> 16) & 15
     }
 
     /// What is passed over: bits of the DC difference, too, and the AC coefficients.
@@ -420,7 +408,7 @@ mod tests {
         // 01 00 · 10 11 · 00 · rest
         let head = table().head(0b0100_1011_0011);
 
-        assert_eq!((head.difference(), head.difference_bits()), (-3, 4));
+        assert_eq!(head.difference(), -3);
         assert_eq!((head.skip().bits(), head.skip().advance()), (10, END + 2));
     }
 
@@ -429,7 +417,7 @@ mod tests {
         // 10 1000 0000 · 11?
         let head = table().head(0b1010_0000_0011);
 
-        assert_eq!((head.difference(), head.difference_bits()), (128, 10));
+        assert_eq!(head.difference(), 128);
         assert_eq!((head.skip().bits(), head.skip().advance()), (10, 0));
     }
 
