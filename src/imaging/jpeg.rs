@@ -12,6 +12,7 @@ mod huffman;
 mod lookahead;
 mod planes;
 mod progressive;
+mod reader;
 mod scaled;
 mod scan;
 mod segments;

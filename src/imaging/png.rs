@@ -31,6 +31,7 @@ use crate::imaging::raster::Pixels;
 use crate::imaging::raster::Request;
 use crate::imaging::shrink;
 use crate::imaging::shrink::Shrink;
+use crate::imaging::tone::Range;
 use crate::imaging::tone::Tone;
 
 /// Most memory that rows and decompressed chunks (profiles: they may be bombs) may take, in bytes.
@@ -158,7 +159,7 @@ impl<'a> Source<'a> {
             ColorType::Rgb => Model::Rgb,
             ColorType::Rgba => Model::Rgba,
         };
-        let (tone, profile) = Tone::new(model, deep, profile(info));
+        let (tone, profile) = Tone::new(model, deep, range(info), profile(info));
         let size = self.size();
         let mut shrink = Shrink::new(
             shrink::Window::around(request.source, size),
@@ -205,6 +206,16 @@ fn profile(info: &Info<'_>) -> Profile {
     match (info.srgb, info.gama_chunk, info.chrm_chunk) {
         (None, Some(gamma), Some(chromaticities)) => measured(gamma, chromaticities),
         _ => Profile::Srgb,
+    }
+}
+
+/// The range of the samples, which code points alone tell. Source: PNG third edition, 11.3.2.6.
+fn range(info: &Info<'_>) -> Range {
+    let points = info.coding_independent_code_points;
+    let points = points.filter(|points| is_understood(*points));
+    match points {
+        Some(points) if !points.is_video_full_range_image => Range::Narrow,
+        _ => Range::Full,
     }
 }
 

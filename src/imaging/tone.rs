@@ -4,6 +4,8 @@
 //! to light, or made for displays ten times brighter, have their shadows in a few steps: averaged and resized with eight
 //! bits, these show as bands. Done for each channel by itself; the primaries are left to the conversion of the small
 //! picture.
+//!
+//! Samples of a narrow range, as video has it, are brought to the full one in the same step.
 
 use std::rc::Rc;
 
@@ -17,6 +19,27 @@ const STEP_MAX: f32 = 2.0;
 /// What becomes of the samples of one channel, by 8 or 16 bits of them.
 type Shades = Rc<[u8]>;
 
+/// Which samples are black and white.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Range {
+    /// The lowest and the highest there are.
+    Full,
+    /// 16 and 235, of 8 bits; what lies beyond is taken for them.
+    Narrow,
+}
+
+impl Range {
+    /// A sample of this range in the full one, both from 0 to 1. Source: ITU-T H.273, `VideoFullRangeFlag`.
+    fn expanded(self, sample: f32, is_deep: bool) -> f32 {
+        // Sixteen bits have 256 steps for each one of eight, and end at 255.996 of those.
+        let highest = if is_deep { 65_535.0 / 256.0 } else { 255.0 };
+        match self {
+            Self::Full => sample,
+            Self::Narrow => ((sample * highest - 16.0) / 219.0).clamp(0.0, 1.0),
+        }
+    }
+}
+
 /// Makes 8-bit samples of 8 or 16 bits a channel.
 #[derive(Debug)]
 pub(super) struct Tone {
@@ -28,17 +51,35 @@ pub(super) struct Tone {
 }
 
 impl Tone {
-    /// What to do with samples of this profile, and the profile that they have afterwards.
-    pub(super) fn new(model: Model, is_deep: bool, profile: Profile) -> (Self, Profile) {
+    /// What to do with samples of this range and profile, and the profile that they have afterwards.
+    pub(super) fn new(
+        model: Model,
+        is_deep: bool,
+        range: Range,
+        profile: Profile,
+    ) -> (Self, Profile) {
         let parted = profile
             .parted()
             .filter(|(lights, _)| lights.iter().any(is_coarse));
-        let (lights, profile) = parted.unwrap_or((Vec::new(), profile));
+        let shade_of = |tone: &dyn Fn(f32) -> f32| {
+            let shade = |sample| eight_bits(tone(range.expanded(sample, is_deep)));
+            shades(shade, is_deep)
+        };
+        let (shades, profile) = match parted {
+            Some((lights, profile)) => {
+                let shades = lights
+                    .iter()
+                    .map(|light| shade_of(&|sample| encoded(light(sample))));
+                (shades.collect(), profile)
+            }
+            None if range == Range::Narrow => (vec![shade_of(&|sample| sample)], profile),
+            None => (Vec::new(), profile),
+        };
         let tone = Self {
             is_deep,
             channels: usize::from(model.channels()),
             has_alpha: model.has_alpha(),
-            shades: lights.iter().map(|light| shades(light, is_deep)).collect(),
+            shades,
         };
         (tone, profile)
     }
@@ -91,8 +132,7 @@ fn is_coarse(light: &Light) -> bool {
     (1..=u8::MAX).any(|step| shade(step) - shade(step.saturating_sub(1)) > STEP_MAX)
 }
 
-fn shades(light: &Light, is_deep: bool) -> Shades {
-    let shade = |sample| eight_bits(encoded(light(sample)));
+fn shades(shade: impl Fn(f32) -> u8, is_deep: bool) -> Shades {
     if is_deep {
         let samples = (0..=u16::MAX).map(|sample| f32::from(sample) / f32::from(u16::MAX));
         samples.map(shade).collect()
@@ -147,7 +187,7 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_rounded_to_the_nearest() {
-        let (tone, profile) = Tone::new(Model::Gray, true, Profile::Srgb);
+        let (tone, profile) = Tone::new(Model::Gray, true, Range::Full, Profile::Srgb);
         let mut buffer = Vec::new();
 
         let row = bytes(&[0, 128, 129, 257, 65_406, 65_407, 65_535]);
@@ -157,8 +197,26 @@ mod tests {
     }
 
     #[test]
+    fn narrow_range_becomes_full_and_alpha_stays() {
+        let (tone, profile) = Tone::new(Model::GrayAlpha, false, Range::Narrow, Profile::Srgb);
+        let (deep, _) = Tone::new(Model::Gray, true, Range::Narrow, Profile::Srgb);
+        let mut buffer = Vec::new();
+
+        let row = [0, 16, 16, 235, 126, 128, 235, 0, 255, 7];
+
+        assert_eq!(
+            tone.row(&row, &mut buffer),
+            [0, 16, 0, 235, 128, 128, 255, 0, 255, 7]
+        );
+        let row = bytes(&[16 << 8, 126 << 8, 235 << 8]);
+        assert_eq!(deep.row(&row, &mut buffer), [0, 128, 255]);
+        assert_eq!(profile, Profile::Srgb);
+        assert!(tone.converts());
+    }
+
+    #[test]
     fn light_keeps_its_shadows_apart_and_alpha_as_it_is() {
-        let (tone, left) = Tone::new(Model::GrayAlpha, true, linear());
+        let (tone, left) = Tone::new(Model::GrayAlpha, true, Range::Full, linear());
         let mut buffer = Vec::new();
 
         // Light of 1/2000, 1/1000 and 1/4; 0.25 is 137 in sRGB.
@@ -173,7 +231,7 @@ mod tests {
     fn usual_gamma_is_left_to_the_conversion() {
         let profile = Profile::Icc(ColorProfile::new_adobe_rgb().encode().unwrap());
 
-        let (tone, left) = Tone::new(Model::Rgb, false, profile.clone());
+        let (tone, left) = Tone::new(Model::Rgb, false, Range::Full, profile.clone());
 
         assert!(!tone.converts());
         assert_eq!(left, profile);
@@ -189,13 +247,14 @@ mod tests {
         profile.blue_trc = curve;
 
         let linear = Profile::Icc(profile.encode().unwrap());
-        let (tone, left) = Tone::new(Model::Rgb, false, linear);
+        let (tone, left) = Tone::new(Model::Rgb, false, Range::Full, linear);
 
         assert_eq!(tone.row(&[0, 64, 255], &mut Vec::new()), [0, 137, 255]);
         let left = left.parsed().unwrap();
         let p3 = ColorProfile::new_display_p3();
         assert!((left.red_colorant.x - p3.red_colorant.x).abs() < 1e-3);
-        let (again, _) = Tone::new(Model::Rgb, true, Profile::Icc(left.encode().unwrap()));
+        let left = Profile::Icc(left.encode().unwrap());
+        let (again, _) = Tone::new(Model::Rgb, true, Range::Full, left);
         assert!(!again.converts());
     }
 }

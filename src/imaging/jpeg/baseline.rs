@@ -3,6 +3,14 @@
 //! The coefficients of one block are all that is ever held. Those that the scale cannot show are passed over several at a
 //! time; blocks outside the window are passed over altogether, except for their DC difference, on which the next one
 //! builds; and nothing is read below the window.
+//!
+//! Whatever happens once a block is inlined into one loop, in which the bit reader never leaves the processor's registers:
+//! that alone is a quarter of the time.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a reference to the bit reader that is passed on puts it into memory"
+)]
 
 use std::rc::Rc;
 
@@ -11,8 +19,9 @@ use crate::imaging::jpeg::Declined;
 use crate::imaging::jpeg::bits::Bits;
 use crate::imaging::jpeg::bits::REFILLED;
 use crate::imaging::jpeg::huffman::Symbol;
-use crate::imaging::jpeg::huffman::Table;
-use crate::imaging::jpeg::lookahead::AcTable;
+use crate::imaging::jpeg::lookahead::BlockTables;
+use crate::imaging::jpeg::lookahead::END;
+use crate::imaging::jpeg::lookahead::LAST;
 use crate::imaging::jpeg::lookahead::LEAD_LAST;
 use crate::imaging::jpeg::lookahead::LOOKAHEAD_BITS;
 use crate::imaging::jpeg::lookahead::LeadEnd;
@@ -21,9 +30,6 @@ use crate::imaging::jpeg::planes::Scale;
 use crate::imaging::jpeg::planes::Window;
 use crate::imaging::jpeg::scan::Restarts;
 use crate::imaging::jpeg::scan::ScanData;
-
-/// Last coefficient of a block.
-const LAST: u32 = 63;
 
 /// Bits that passing over symbols needs: those of the longest one, 16 of its code and 10 of its number. After a DC
 /// coefficient, of 27 at most, there are still so many.
@@ -50,10 +56,8 @@ pub(super) const HALF_PLACES: [u8; 25] = [
 
 /// One component of a scan: its tables, its running DC value, and where its samples go.
 pub(super) struct Channel<'p> {
-    /// Table of DC differences.
-    pub dc: Rc<Table>,
-    /// Tables of AC coefficients.
-    pub ac: Rc<AcTable>,
+    /// Its Huffman tables.
+    pub tables: Rc<BlockTables>,
     /// Quantization steps in zigzag order.
     pub steps: [i32; 64],
     /// Blocks across and down in a unit of the scan.
@@ -62,6 +66,8 @@ pub(super) struct Channel<'p> {
     pub plane: &'p mut Plane,
     /// The DC value of the last block.
     pub last_dc: i32,
+    /// Where the samples of the next unit begin.
+    pub next: usize,
 }
 
 /// The units of a scan: MCUs, or blocks if it has a single component.
@@ -85,16 +91,28 @@ pub(super) fn decode(
 ) -> Result<(), Declined> {
     let (mut restarts, mut bits) = Restarts::begin(data, restart_interval)?;
     for row in 0..units.window.rows.end.min(units.count.height) {
-        let is_row_shown = units.window.rows.contains(&row);
+        let shown = if units.window.rows.contains(&row) {
+            units.window.columns.clone()
+        } else {
+            0..0
+        };
+        for channel in channels.iter_mut() {
+            channel.begin_row(shown.start, row);
+        }
         for column in 0..units.count.width {
             if restarts.next(&mut bits)? {
                 for channel in channels.iter_mut() {
                     channel.last_dc = 0;
                 }
             }
-            let is_shown = is_row_shown && units.window.columns.contains(&column);
-            for channel in channels.iter_mut() {
-                channel.decode_unit(&mut bits, is_shown.then_some((column, row)));
+            if shown.contains(&column) {
+                for channel in channels.iter_mut() {
+                    channel.decode_unit(&mut bits);
+                }
+            } else {
+                for channel in channels.iter_mut() {
+                    channel.pass_over_unit(&mut bits);
+                }
             }
         }
         if !bits.is_sound() {
@@ -105,37 +123,51 @@ pub(super) fn decode(
 }
 
 impl Channel<'_> {
-    #[inline]
-    fn decode_unit(&mut self, bits: &mut Bits<'_>, shown: Option<(u32, u32)>) {
+    /// Goes to the first unit of a row that is shown.
+    fn begin_row(&mut self, column: u32, row: u32) {
         let (across, down) = self.blocks;
-        for y in 0..down {
-            for x in 0..across {
-                if let Some((column, row)) = shown {
-                    let column = column.wrapping_mul(across).wrapping_add(x);
-                    let row = row.wrapping_mul(down).wrapping_add(y);
-                    let start = self.plane.start_of(column, row);
-                    self.decode_block(bits, start);
-                } else {
-                    self.decode_dc(bits);
-                    pass_over(bits, &self.ac, 1);
-                }
+        let (column, row) = (column.wrapping_mul(across), row.wrapping_mul(down));
+        self.next = self.plane.start_of(column, row);
+    }
+
+    #[inline(always)]
+    fn decode_unit(&mut self, bits: &mut Bits<'_>) {
+        let (across, down) = self.blocks;
+        let side = index(self.plane.scale.side());
+        let mut row = self.next;
+        for _ in 0..down {
+            let mut start = row;
+            for _ in 0..across {
+                self.decode_block(bits, start);
+                start = start.wrapping_add(side);
             }
+            row = row.wrapping_add(self.plane.stride.wrapping_mul(side));
+        }
+        self.next = self.next.wrapping_add(side.wrapping_mul(index(across)));
+    }
+
+    #[inline(always)]
+    fn pass_over_unit(&mut self, bits: &mut Bits<'_>) {
+        let (across, down) = self.blocks;
+        for _ in 0..across.wrapping_mul(down) {
+            self.decode_only_dc(bits);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn decode_block(&mut self, bits: &mut Bits<'_>, start: usize) {
-        let lowest = self.decode_dc(bits);
         match self.plane.scale {
             Scale::Eighth => {
-                pass_over(bits, &self.ac, 1);
+                let lowest = self.decode_only_dc(bits);
                 self.plane.put_eighth(start, lowest);
             }
             Scale::Quarter => {
+                let lowest = self.decode_dc(bits);
                 let coefficients = self.decode_lead(bits, lowest);
                 self.plane.put_quarter(start, coefficients);
             }
             Scale::ThreeEighths => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 9];
                 if self.decode_lowest(bits, &THREE_EIGHTHS_PLACES, &mut coefficients) {
                     coefficients[0] = lowest;
@@ -145,6 +177,7 @@ impl Channel<'_> {
                 }
             }
             Scale::Half => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 16];
                 if self.decode_lowest(bits, &HALF_PLACES, &mut coefficients) {
                     coefficients[0] = lowest;
@@ -154,6 +187,7 @@ impl Channel<'_> {
                 }
             }
             Scale::Full => {
+                let lowest = self.decode_dc(bits);
                 let mut coefficients = [0; 64];
                 if self.decode_lowest(bits, &ZIGZAG, &mut coefficients) {
                     coefficients[0] = lowest;
@@ -166,32 +200,51 @@ impl Channel<'_> {
     }
 
     /// The DC coefficient, dequantized. Leaves [`PASS_BITS`] valid.
-    #[inline]
+    #[inline(always)]
     fn decode_dc(&mut self, bits: &mut Bits<'_>) -> i32 {
         bits.refill();
-        let symbol = bits.symbol(&self.dc);
+        let symbol = bits.symbol(&self.tables.dc);
         self.last_dc = self.last_dc.wrapping_add(bits.number_of(symbol));
         bits.drop(symbol.bits());
         self.last_dc.wrapping_mul(self.steps[0])
     }
 
-    /// The four coefficients that two by two samples need, dequantized.
-    #[inline]
-    fn decode_lead(&self, bits: &mut Bits<'_>, lowest: i32) -> [i32; 4] {
-        let lead = self.ac.lead(bits.peek::<LOOKAHEAD_BITS>());
-        bits.drop(lead.bits());
-        let mut lowest_three = lead.coefficients();
-        match lead.end() {
-            LeadEnd::Block => {}
-            LeadEnd::Higher => {
-                bits.refill();
-                pass_over(bits, &self.ac, lead.next());
-            }
-            LeadEnd::Open => {
-                self.decode_rest_of_lead(bits, lead.next(), &mut lowest_three);
-            }
+    /// The same, and passes over the rest of the block.
+    #[inline(always)]
+    fn decode_only_dc(&mut self, bits: &mut Bits<'_>) -> i32 {
+        bits.refill();
+        let head = self.tables.head(bits.peek::<LOOKAHEAD_BITS>());
+        let mut place = 1;
+        if head.is_known() {
+            self.last_dc = self.last_dc.wrapping_add(head.difference());
+            bits.drop(head.skip().bits());
+            place = head.skip().advance().wrapping_add(1);
+        } else {
+            let symbol = bits.symbol(&self.tables.dc);
+            self.last_dc = self.last_dc.wrapping_add(bits.number_of(symbol));
+            bits.drop(symbol.bits());
         }
-        let [across, down, both] = lowest_three;
+        if place <= LAST {
+            pass_over(bits, &self.tables, place);
+        }
+        self.last_dc.wrapping_mul(self.steps[0])
+    }
+
+    /// The four coefficients that two by two samples need, dequantized.
+    #[inline(always)]
+    fn decode_lead(&self, bits: &mut Bits<'_>, lowest: i32) -> [i32; 4] {
+        let lead = self.tables.lead(bits.peek::<LOOKAHEAD_BITS>());
+        bits.drop(lead.bits());
+        let mut found = lead.coefficients();
+        let mut place = lead.next();
+        if lead.end() == LeadEnd::Open {
+            place = self.decode_rest_of_lead(bits, place, &mut found);
+        }
+        if lead.end() != LeadEnd::Block && place <= LAST {
+            bits.refill();
+            pass_over(bits, &self.tables, place);
+        }
+        let [across, down, both] = found;
         [
             lowest,
             across.wrapping_mul(self.steps[1]),
@@ -200,16 +253,22 @@ impl Channel<'_> {
         ]
     }
 
-    /// The same symbol by symbol, from a place on.
-    fn decode_rest_of_lead(&self, bits: &mut Bits<'_>, mut place: u32, found: &mut [i32; 3]) {
+    /// The same symbol by symbol, from a place on. Tells the next place, which is beyond the block if that is at its end.
+    #[inline(always)]
+    fn decode_rest_of_lead(
+        &self,
+        bits: &mut Bits<'_>,
+        mut place: u32,
+        found: &mut [i32; 3],
+    ) -> u32 {
         let [across, down, both] = found;
-        loop {
+        while place <= LEAD_LAST {
             bits.refill();
-            let symbol = bits.symbol(&self.ac.single);
+            let symbol = bits.symbol(&self.tables.ac);
             let number = bits.number_of(symbol);
             bits.drop(symbol.bits());
             if is_end(bits, symbol) {
-                return;
+                return END;
             }
             place = place.wrapping_add(symbol.run());
             match place {
@@ -219,12 +278,8 @@ impl Channel<'_> {
                 _ => {}
             }
             place = place.wrapping_add(1);
-            if place > LEAD_LAST {
-                bits.refill();
-                pass_over(bits, &self.ac, place);
-                return;
-            }
         }
+        place
     }
 
     /// Dequantizes the AC coefficients that have a place, and passes over the others. Tells whether there were any.
@@ -239,7 +294,7 @@ impl Channel<'_> {
         let mut is_flat = true;
         while nth < places.len() {
             bits.refill();
-            let symbol = bits.symbol(&self.ac.single);
+            let symbol = bits.symbol(&self.tables.ac);
             let number = bits.number_of(symbol);
             bits.drop(symbol.bits());
             if is_end(bits, symbol) {
@@ -256,21 +311,20 @@ impl Channel<'_> {
             nth = nth.wrapping_add(1);
         }
         bits.refill();
-        pass_over(bits, &self.ac, u32::try_from(nth).unwrap_or(u32::MAX));
+        pass_over(bits, &self.tables, u32::try_from(nth).unwrap_or(u32::MAX));
         !is_flat
     }
 }
 
 /// Passes over the symbols of a block from a place in the zigzag order on. Needs [`PASS_BITS`] valid bits.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
-fn pass_over(bits: &mut Bits<'_>, table: &AcTable, mut place: u32) {
+fn pass_over(bits: &mut Bits<'_>, tables: &BlockTables, mut place: u32) {
     while place <= LAST {
-        if pass_some(bits, table, &mut place) {
+        if pass_some(bits, tables, &mut place) {
             return;
         }
         bits.refill();
-        if place <= LAST && pass_some(bits, table, &mut place) {
+        if place <= LAST && pass_some(bits, tables, &mut place) {
             return;
         }
     }
@@ -280,25 +334,27 @@ fn pass_over(bits: &mut Bits<'_>, table: &AcTable, mut place: u32) {
 }
 
 /// Passes over as many symbols as the table knows at once, or else over one. Tells whether the block is at its end.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
-fn pass_some(bits: &mut Bits<'_>, table: &AcTable, place: &mut u32) -> bool {
-    let skip = table.skip(bits.peek::<LOOKAHEAD_BITS>());
-    let next = place.wrapping_add(skip.passed());
-    if skip.bits() != 0 && next <= LAST {
+fn pass_some(bits: &mut Bits<'_>, tables: &BlockTables, place: &mut u32) -> bool {
+    let skip = tables.skip(bits.peek::<LOOKAHEAD_BITS>());
+    let next = place.wrapping_add(skip.advance());
+    if next <= LAST {
         bits.drop(skip.bits());
         *place = next;
-        return skip.ends_block();
+        return false;
+    }
+    if (END..=END.wrapping_add(LAST)).contains(&next) {
+        bits.drop(skip.bits());
+        return true;
     }
     // The code is too long, or some of the symbols may belong to the next block.
-    let symbol = bits.symbol(&table.single);
+    let symbol = bits.symbol(&tables.ac);
     bits.drop(symbol.bits());
     *place = place.wrapping_add(symbol.run()).wrapping_add(1);
     is_end(bits, symbol)
 }
 
 /// Whether a symbol ends the block. Those that only progressive files have are damage.
-#[expect(clippy::inline_always, reason = "keeps the bit reader in registers")]
 #[inline(always)]
 fn is_end(bits: &mut Bits<'_>, symbol: Symbol) -> bool {
     if !symbol.is_without_number() || symbol.is_sixteen_zeros() {

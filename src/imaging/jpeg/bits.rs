@@ -15,15 +15,18 @@ use crate::imaging::jpeg::huffman::Table;
 pub(super) const REFILLED: u32 = 56;
 
 /// A position in one segment of entropy-coded data, from which stuffed zeros have been removed.
-#[derive(Debug)]
+///
+/// Small and `Copy`, and no function that is not inlined gets a reference to it: so it lives in registers.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Bits<'a> {
-    bytes: &'a [u8],
-    /// The next byte to be taken into the window.
-    position: usize,
+    /// What has not been taken into the window.
+    rest: &'a [u8],
     /// The next bits, the first one on top.
     window: u64,
     /// How many bits of the window are valid.
     count: u32,
+    /// How many bytes have been taken from beyond the end of the segment.
+    beyond: u32,
     /// Whether a code was met that the table does not have.
     damaged: bool,
 }
@@ -32,27 +35,43 @@ impl<'a> Bits<'a> {
     /// The beginning of a segment.
     pub(super) const fn new(segment: &'a [u8]) -> Self {
         Self {
-            bytes: segment,
-            position: 0,
+            rest: segment,
             window: 0,
             count: 0,
+            beyond: 0,
             damaged: false,
         }
     }
 
     /// Fills the window: at least [`REFILLED`] bits are valid afterwards.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the reader is to stay in registers")]
+    #[inline(always)]
     pub(super) fn refill(&mut self) {
-        let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let next = match rest.first_chunk() {
-            Some(bytes) => u64::from_be_bytes(*bytes),
-            None => last_bytes(rest),
+        let Some(next) = self.rest.first_chunk() else {
+            *self = self.refilled_at_the_end();
+            return;
         };
         // Bits that the window already has are written once more, as what they are.
-        self.window |= next >> self.count;
-        let taken = (63_u32.wrapping_sub(self.count)) >> 3;
-        self.position = self.position.wrapping_add(taken as usize);
+        self.window |= u64::from_be_bytes(*next).wrapping_shr(self.count);
+        let taken = (63_u32.wrapping_sub(self.count) >> 3) & 7;
+        self.rest = self.rest.get(taken as usize..).unwrap_or_default();
         self.count |= REFILLED;
+    }
+
+    /// The same where fewer than eight bytes are left: zeros follow them.
+    #[cold]
+    #[inline(never)]
+    fn refilled_at_the_end(mut self) -> Self {
+        while self.count < REFILLED {
+            let next = self.rest.split_off_first();
+            if next.is_none() {
+                self.beyond = self.beyond.saturating_add(1);
+            }
+            let byte = next.copied().unwrap_or_default();
+            self.window |= (u64::from(byte) << 56).wrapping_shr(self.count);
+            self.count = self.count.wrapping_add(8);
+        }
+        self
     }
 
     /// The next `COUNT` bits, which stay.
@@ -71,7 +90,7 @@ impl<'a> Bits<'a> {
     /// Takes a few bits as a number: no more than are valid, and less than 32.
     #[inline]
     pub(super) const fn take(&mut self, count: u32) -> u32 {
-        let value = (self.window >> 1) >> 63_u32.wrapping_sub(count);
+        let value = (self.window >> 1).wrapping_shr(63_u32.wrapping_sub(count));
         self.drop(count);
         value as u32
     }
@@ -83,11 +102,6 @@ impl<'a> Bits<'a> {
         if symbol.is_known() {
             return symbol;
         }
-        self.long_symbol(table)
-    }
-
-    #[cold]
-    fn long_symbol(&mut self, table: &Table) -> Symbol {
         table.long(self.window).unwrap_or_else(|| {
             self.damaged = true;
             Symbol::END_OF_BLOCK
@@ -100,7 +114,7 @@ impl<'a> Bits<'a> {
     pub(super) const fn number_of(&self, symbol: Symbol) -> i32 {
         let after_code = self.window.wrapping_shl(symbol.code_bits());
         let size = symbol.size();
-        let number = ((after_code >> 1) >> 63_u32.wrapping_sub(size)) as i32;
+        let number = (after_code >> 1).wrapping_shr(63_u32.wrapping_sub(size)) as i32;
         // A first bit of 0 means a negative number: all ones here, zero otherwise.
         let negative = !(after_code as i64 >> 63) as i32;
         number.wrapping_add(negative & 1_i32.wrapping_sub(1_i32.wrapping_shl(size)))
@@ -114,19 +128,8 @@ impl<'a> Bits<'a> {
 
     /// Whether all codes so far were in their tables and all bits so far in the segment.
     pub(super) const fn is_sound(&self) -> bool {
-        let valid = (self.count >> 3) as usize;
-        !self.damaged && self.position.saturating_sub(valid) <= self.bytes.len()
+        !self.damaged && self.beyond <= self.count >> 3
     }
-}
-
-/// Fewer than eight bytes, and zeros.
-#[cold]
-fn last_bytes(rest: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    for (to, from) in bytes.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

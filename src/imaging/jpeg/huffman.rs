@@ -11,7 +11,7 @@
 use crate::imaging::jpeg::Declined;
 
 /// Bits by which a symbol is found directly. With more, the tables leave the processor's first cache.
-const SHORT_BITS: u32 = 10;
+pub(super) const SHORT_BITS: u32 = 10;
 
 /// Longest code, in bits. Source: ITU-T T.81, F.1.2.
 const CODE_BITS_MAX: u32 = 16;

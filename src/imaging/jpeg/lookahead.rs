@@ -1,7 +1,8 @@
 //! Tables that take in several AC symbols at once, for decoders that throw most of a photo away.
 //!
-//! Both are found by the next twelve bits of the data. [`Skip`] passes over coefficients that the scale cannot show: two or
-//! three at a time in a photo. [`Lead`] reads the coefficients that a quarter-size picture needs, often all three at once.
+//! All are found by the next twelve bits of the data. [`Skip`] passes over coefficients that the scale cannot show: two or
+//! three at a time in a photo. [`Head`] does so from the beginning of a block, its DC difference included: most blocks of colour
+//! differences are one. [`Lead`] reads the coefficients that a quarter-size picture needs, often all three at once.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -13,6 +14,7 @@
 use crate::imaging::jpeg::Declined;
 use crate::imaging::jpeg::huffman::Class;
 use crate::imaging::jpeg::huffman::Definition;
+use crate::imaging::jpeg::huffman::SHORT_BITS;
 use crate::imaging::jpeg::huffman::Symbol;
 use crate::imaging::jpeg::huffman::Table;
 
@@ -28,54 +30,71 @@ const LEAD_SIZE_MAX: u32 = 5;
 pub(super) const LEAD_LAST: u32 = 4;
 
 /// Last coefficient of a block.
-const LAST: u32 = 63;
+pub(super) const LAST: u32 = 63;
 
-/// A table of AC symbols with its arrangements for several at once.
+/// What the end of a block adds to the place in it.
+pub(super) const END: u32 = 128;
+
+/// What a symbol adds that is not known.
+const UNKNOWN: u32 = 256;
+
+/// The tables of a component's blocks, with their arrangements for several symbols at once.
 #[derive(Debug)]
-pub(super) struct AcTable {
-    /// One symbol at a time.
-    pub single: Table,
-    skip: [Skip; LENGTH],
-    lead: [Lead; LENGTH],
+pub(super) struct BlockTables {
+    /// DC differences, one at a time.
+    pub dc: Table,
+    /// AC symbols, one at a time.
+    pub ac: Table,
+    heads: [Head; LENGTH],
+    leads: [Lead; LENGTH],
+    skips: [Skip; LENGTH],
 }
 
-impl AcTable {
-    /// Arranges a definition.
+impl BlockTables {
+    /// Arranges the definitions of DC and AC symbols.
     ///
     /// # Errors
     ///
     /// See [`Table::new`].
-    pub(super) fn new(definition: &Definition) -> Result<Self, Declined> {
-        let single = Table::new(Class::Ac, definition)?;
-        let mut table = Self {
-            single,
-            skip: [Skip::default(); LENGTH],
-            lead: [Lead::default(); LENGTH],
+    pub(super) fn new(dc: &Definition, ac: &Definition) -> Result<Self, Declined> {
+        let mut tables = Self {
+            dc: Table::new(Class::Dc, dc)?,
+            ac: Table::new(Class::Ac, ac)?,
+            heads: [Head::default(); LENGTH],
+            leads: [Lead::default(); LENGTH],
+            skips: [Skip::default(); LENGTH],
         };
-        for (index, (skip, lead)) in (0..).zip(table.skip.iter_mut().zip(table.lead.iter_mut())) {
-            let ahead = Ahead {
-                table: &table.single,
-                bits: index,
-                used: 0,
-            };
-            *skip = Skip::read(ahead);
-            *lead = Lead::read(ahead);
+        for (index, skip) in (0..).zip(&mut tables.skips) {
+            *skip = Skip::read(Ahead::new(&tables.ac, index));
         }
-        Ok(table)
+        for (index, lead) in (0..).zip(&mut tables.leads) {
+            *lead = Lead::read(Ahead::new(&tables.ac, index));
+        }
+        for (index, head) in (0..).zip(&mut tables.heads) {
+            *head = Head::read(Ahead::new(&tables.dc, index), &tables.ac);
+        }
+        Ok(tables)
+    }
+
+    /// What a block begins with, its DC difference included, by the next [`LOOKAHEAD_BITS`].
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "twelve bits index 4,096 places")]
+    pub(super) fn head(&self, next_bits: usize) -> Head {
+        self.heads[next_bits & (LENGTH - 1)]
     }
 
     /// What to pass over, by the next [`LOOKAHEAD_BITS`].
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "twelve bits index 4,096 places")]
     pub(super) fn skip(&self, next_bits: usize) -> Skip {
-        self.skip[next_bits & (LENGTH - 1)]
+        self.skips[next_bits & (LENGTH - 1)]
     }
 
-    /// What a block begins with, by the next [`LOOKAHEAD_BITS`].
+    /// What the AC coefficients of a block begin with, by the next [`LOOKAHEAD_BITS`].
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "twelve bits index 4,096 places")]
     pub(super) fn lead(&self, next_bits: usize) -> Lead {
-        self.lead[next_bits & (LENGTH - 1)]
+        self.leads[next_bits & (LENGTH - 1)]
     }
 }
 
@@ -87,7 +106,15 @@ struct Ahead<'a> {
     used: u32,
 }
 
-impl Ahead<'_> {
+impl<'a> Ahead<'a> {
+    const fn new(table: &'a Table, bits: u32) -> Self {
+        Self {
+            table,
+            bits,
+            used: 0,
+        }
+    }
+
     fn left(self) -> u32 {
         LOOKAHEAD_BITS.saturating_sub(self.used)
     }
@@ -102,8 +129,10 @@ impl Ahead<'_> {
         let short = self.table.short(window);
         let symbol = if short.is_known() {
             short
-        } else {
+        } else if self.left() > SHORT_BITS {
             self.table.long(window)?
+        } else {
+            return None;
         };
         (symbol.code_bits() <= self.left()).then_some(symbol)
     }
@@ -111,8 +140,11 @@ impl Ahead<'_> {
     /// The number after a symbol's code, if all its bits are known too. Source: ITU-T T.81, F.2.2.1, EXTEND.
     fn number(self, symbol: Symbol) -> Option<i32> {
         let size = symbol.size();
-        if symbol.bits() > self.left() || size == 0 || size > LEAD_SIZE_MAX {
+        if symbol.bits() > self.left() {
             return None;
+        }
+        if size == 0 {
+            return Some(0);
         }
         let bits = self.window() << symbol.code_bits() >> (64 - size);
         let number = i32::try_from(bits).ok()?;
@@ -124,47 +156,93 @@ impl Ahead<'_> {
     }
 }
 
-/// Several symbols to be passed over. 5 bits: their length; 6 bits: coefficients passed; 1 bit: whether the block ends.
+/// Several symbols to be passed over. 6 bits: their length; 10 bits: how far they advance in the zigzag order.
+///
+/// The end of the block is an advance to far beyond it, and so is a symbol that is not known: one comparison tells whether
+/// the next symbols belong to the block, too.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Skip(u16);
 
 impl Skip {
     /// Passes symbols while their codes are known; the numbers need not be, for nobody wants them.
     fn read(mut ahead: Ahead<'_>) -> Self {
-        let mut passed = 0;
-        let mut ends_block = false;
+        let mut advance = 0;
+        let begin = ahead.used;
         while let Some(symbol) = ahead.symbol() {
             if symbol.is_without_number() && !symbol.is_sixteen_zeros() {
                 // End-of-band runs are for progressive files only.
-                ends_block = symbol.run() == 0;
-                ahead.used += if ends_block { symbol.bits() } else { 0 };
+                if symbol.run() == 0 {
+                    ahead.used += symbol.bits();
+                    advance += END;
+                }
                 break;
             }
-            if passed + symbol.run() + 1 > LAST {
+            // The first of them is at place 1 or higher.
+            if advance + symbol.run() + 2 > LAST {
                 break;
             }
-            passed += symbol.run() + 1;
+            advance += symbol.run() + 1;
             ahead.used += symbol.bits();
         }
-        Self((ahead.used | passed << 5 | u32::from(ends_block) << 11) as u16)
+        if ahead.used == begin {
+            advance = UNKNOWN;
+        }
+        Self((ahead.used | advance << 6) as u16)
     }
 
-    /// Bits of the symbols and of the numbers after them; 0 if not even one symbol is known.
+    /// Bits of the symbols and of the numbers after them.
     #[inline]
     pub(super) const fn bits(self) -> u32 {
-        (self.0 & 31) as u32
+        (self.0 & 63) as u32
     }
 
-    /// Coefficients passed.
+    /// Coefficients passed, and [`END`] or [`UNKNOWN`].
     #[inline]
-    pub(super) const fn passed(self) -> u32 {
-        ((self.0 >> 5) & 63) as u32
+    pub(super) const fn advance(self) -> u32 {
+        (self.0 >> 6) as u32
+    }
+}
+
+/// A block's DC difference and what is passed over after it. 16 bits: a [`Skip`] from the first AC coefficient on, the length
+/// of which is that of all; 4 bits of nothing; 12 bits: the difference.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Head(u32);
+
+impl Head {
+    fn read<'a>(mut ahead: Ahead<'a>, ac: &'a Table) -> Self {
+        let known = ahead
+            .symbol()
+            .and_then(|symbol| Some((symbol, ahead.number(symbol)?)));
+        let Some((symbol, difference)) = known else {
+            return Self::default();
+        };
+        ahead.used = symbol.bits();
+        ahead.table = ac;
+        let skip = Skip::read(ahead);
+        let (bits, advance) = if skip.advance() == UNKNOWN {
+            (symbol.bits(), 0)
+        } else {
+            (skip.bits(), skip.advance())
+        };
+        Self(bits | advance << 6 | difference.cast_unsigned() << 20)
     }
 
-    /// Whether the last of the symbols ends the block.
+    /// Whether the DC difference is known.
     #[inline]
-    pub(super) const fn ends_block(self) -> bool {
-        self.0 >> 11 != 0
+    pub(super) const fn is_known(self) -> bool {
+        self.0 != 0
+    }
+
+    /// The DC difference.
+    #[inline]
+    pub(super) const fn difference(self) -> i32 {
+        self.0.cast_signed() >> 20
+    }
+
+    /// What is passed over: bits of the DC difference, too, and the AC coefficients.
+    #[inline]
+    pub(super) const fn skip(self) -> Skip {
+        Skip(self.0 as u16)
     }
 }
 
@@ -197,6 +275,9 @@ impl Lead {
             }
             if next + symbol.run() > LEAD_LAST {
                 end = LeadEnd::Higher;
+                break;
+            }
+            if symbol.size() > LEAD_SIZE_MAX || symbol.is_without_number() {
                 break;
             }
             let Some(number) = ahead.number(symbol) else {
@@ -261,15 +342,20 @@ mod tests {
     use super::*;
 
     /// Codes 00: end of block, 01: one coefficient of 1 bit, 10: one zero and a coefficient of 2 bits, 110: sixteen zeros.
-    fn table() -> AcTable {
+    /// And of DC differences: 00: none, 01: 2 bits, 10: 8 bits.
+    fn table() -> BlockTables {
         let mut counts = [0; 16];
         counts[1] = 3;
+        let dc = Definition {
+            counts,
+            symbols: vec![0, 2, 8],
+        };
         counts[2] = 1;
-        AcTable::new(&Definition {
+        let ac = Definition {
             counts,
             symbols: vec![0x00, 0x01, 0x12, 0xF0],
-        })
-        .unwrap()
+        };
+        BlockTables::new(&dc, &ac).unwrap()
     }
 
     #[test]
@@ -277,10 +363,7 @@ mod tests {
         // 01 1 · 10 11 · 00 · rest
         let skip = table().skip(0b0111_0110_0111);
 
-        assert_eq!(
-            (skip.bits(), skip.passed(), skip.ends_block()),
-            (9, 3, true)
-        );
+        assert_eq!((skip.bits(), skip.advance()), (9, END + 3));
     }
 
     #[test]
@@ -290,9 +373,8 @@ mod tests {
         // 110 · 110 · 110 · 10 1?
         let beyond = table().skip(0b1101_1011_0101);
 
-        assert_eq!((zeros.bits(), zeros.passed()), (12, 49));
-        assert_eq!((beyond.bits(), beyond.passed()), (13, 50));
-        assert!(!beyond.ends_block());
+        assert_eq!((zeros.bits(), zeros.advance()), (12, 49));
+        assert_eq!((beyond.bits(), beyond.advance()), (13, 50));
     }
 
     #[test]
@@ -319,5 +401,36 @@ mod tests {
         let lead = table().lead(0b1101_1011_0110);
 
         assert_eq!((lead.bits(), lead.end()), (0, LeadEnd::Higher));
+    }
+
+    #[test]
+    fn head_is_a_difference_and_what_is_passed_over() {
+        // 01 00 · 10 11 · 00 · rest
+        let head = table().head(0b0100_1011_0011);
+
+        assert_eq!(head.difference(), -3);
+        assert_eq!((head.skip().bits(), head.skip().advance()), (10, END + 2));
+    }
+
+    #[test]
+    fn head_may_be_a_difference_alone() {
+        // 10 1000 0000 · 11?
+        let head = table().head(0b1010_0000_0011);
+
+        assert_eq!(head.difference(), 128);
+        assert_eq!((head.skip().bits(), head.skip().advance()), (10, 0));
+    }
+
+    #[test]
+    fn head_without_a_whole_difference_is_unknown() {
+        assert!(!table().head(0b1111_1111_1111).is_known());
+    }
+
+    #[test]
+    fn head_passes_over_no_coefficient_that_is_not_there() {
+        // 00 · 110 · 110 · 110 · 1: 48 coefficients, and 63 with another three bits.
+        let head = table().head(0b0011_0110_1101);
+
+        assert_eq!((head.skip().bits(), head.skip().advance()), (11, 48));
     }
 }

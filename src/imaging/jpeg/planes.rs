@@ -120,7 +120,6 @@ impl Plane {
     }
 
     /// Where the samples of a block begin. The block must be in the window.
-    #[inline]
     pub(super) fn start_of(&self, column: u32, row: u32) -> usize {
         let column = index(column.wrapping_sub(self.blocks.columns.start));
         let row = index(row.wrapping_sub(self.blocks.rows.start));

@@ -17,7 +17,7 @@ use crate::imaging::jpeg::planes::Plane;
 use crate::imaging::jpeg::planes::Window;
 use crate::imaging::jpeg::progressive::band::Band;
 use crate::imaging::jpeg::progressive::store::Store;
-use crate::imaging::jpeg::scaled::Scan;
+use crate::imaging::jpeg::reader::Scan;
 use crate::imaging::jpeg::scaled::steps;
 use crate::imaging::jpeg::scan::Restarts;
 use crate::imaging::jpeg::scan::ScanComponent;
@@ -47,8 +47,7 @@ pub(super) fn decode(
         })
         .collect();
     for (scan, _) in scans.iter().zip(plan).filter(|(_, is_needed)| *is_needed) {
-        data.read(scan.data)
-            .ok_or(Declined("restart markers out of order"))?;
+        data.read(scan.data)?;
         if scan.header.first == 0 {
             decode_dc(frame, scan, window, &mut stores, data)?;
         } else {

@@ -5,32 +5,27 @@
 
 use std::rc::Rc;
 
-use crate::imaging::bytes::Bytes;
 use crate::imaging::jpeg::Declined;
 use crate::imaging::jpeg::Header;
 use crate::imaging::jpeg::LEFT_OF_DIFFERENCES;
 use crate::imaging::jpeg::LEFT_OF_LUMA;
-use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::baseline;
 use crate::imaging::jpeg::baseline::Channel;
 use crate::imaging::jpeg::baseline::Units;
 use crate::imaging::jpeg::eighths;
 use crate::imaging::jpeg::frame::Component;
 use crate::imaging::jpeg::frame::Frame;
-use crate::imaging::jpeg::huffman::Class;
 use crate::imaging::jpeg::huffman::Definition;
-use crate::imaging::jpeg::huffman::Table;
-use crate::imaging::jpeg::lookahead::AcTable;
+use crate::imaging::jpeg::lookahead::BlockTables;
 use crate::imaging::jpeg::planes::Plane;
 use crate::imaging::jpeg::planes::Scale;
 use crate::imaging::jpeg::planes::Window;
 use crate::imaging::jpeg::progressive;
+use crate::imaging::jpeg::reader::Reader;
+use crate::imaging::jpeg::reader::Scan;
 use crate::imaging::jpeg::scan;
 use crate::imaging::jpeg::scan::ScanComponent;
 use crate::imaging::jpeg::scan::ScanData;
-use crate::imaging::jpeg::scan::ScanHeader;
-use crate::imaging::jpeg::segments::End;
-use crate::imaging::jpeg::segments::Segments;
 use crate::imaging::jpeg::tables::Tables;
 use crate::imaging::luma::Matrix;
 use crate::imaging::raster::Decoded;
@@ -45,22 +40,6 @@ pub(in crate::imaging) struct Scaled {
     data: ScanData,
 }
 
-/// A scan, not yet decoded.
-pub(super) struct Scan<'a> {
-    /// What is in it.
-    pub header: ScanHeader,
-    /// All tables as they are defined at this point of the file.
-    pub tables: Tables,
-    /// Its data, as it stands in the file.
-    pub data: &'a [u8],
-}
-
-/// The frame and the scans of a file.
-struct Image<'a> {
-    frame: Frame,
-    scans: Vec<Scan<'a>>,
-}
-
 impl Scaled {
     /// Decodes what the request shows.
     ///
@@ -73,44 +52,48 @@ impl Scaled {
         header: &Header,
         request: &Request,
     ) -> Result<Decoded, Declined> {
-        let image = Image::read(file)?;
-        let frame = &image.frame;
-        if !is_luma_first(header, frame) {
+        let mut reader = Reader::new(file);
+        let first = reader.next_scan()?.ok_or(Declined("no scan"))?;
+        let (frame, first) = (first.0.clone(), first.1);
+        if !is_luma_first(header, &frame) {
             return Err(Declined("RGB"));
         }
-        let window = Window::new(frame, request);
+        let window = Window::new(&frame, request);
         let scaled = frame.components.iter().map(|component| {
-            let scale = scale(component, frame, request);
+            let scale = scale(component, &frame, request);
             Plane::new(component, &window, scale)
         });
         let mut planes: Vec<Plane> = scaled.collect();
         if frame.is_progressive {
-            progressive::decode(frame, &image.scans, &window, &mut planes, &mut self.data)?;
+            let scans = all_scans(first, &mut reader)?;
+            progressive::decode(&frame, &scans, &window, &mut planes, &mut self.data)?;
         } else {
-            self.decode_sequential(&image, &window, &mut planes)?;
+            self.decode_sequential(&frame, first, &mut reader, &window, &mut planes)?;
         }
         Ok(Decoded {
-            pixels: pixels(planes, frame)?,
+            pixels: pixels(planes, &frame)?,
             profile: header.profile.clone(),
             deep: false,
             toned: false,
         })
     }
 
-    fn decode_sequential(
+    fn decode_sequential<'a>(
         &mut self,
-        image: &Image<'_>,
+        frame: &Frame,
+        first: Scan<'a>,
+        reader: &mut Reader<'a>,
         window: &Window,
         planes: &mut [Plane],
     ) -> Result<(), Declined> {
         let mut left: Vec<Option<&mut Plane>> = planes.iter_mut().map(Some).collect();
-        for scan in &image.scans {
-            let (units, mut channels) = channels(&image.frame, scan, window, &mut left)?;
-            self.data
-                .read(scan.data)
-                .ok_or(Declined("restart markers out of order"))?;
+        let mut next = Some(first);
+        while let Some(scan) = next {
+            let (units, mut channels) = channels(frame, &scan, window, &mut left)?;
+            reader.go_on(self.data.read(scan.data)?);
             let interval = scan.tables.restart_interval;
             baseline::decode(&self.data, interval, &units, &mut channels)?;
+            next = reader.next_scan()?.map(|(_, scan)| scan);
         }
         if left.iter().any(Option::is_some) {
             return Err(Declined("a component without a scan"));
@@ -119,47 +102,18 @@ impl Scaled {
     }
 }
 
-impl<'a> Image<'a> {
-    /// Reads all that is not data of scans.
-    fn read(file: &'a [u8]) -> Result<Self, Declined> {
-        let mut tables = Tables::default();
-        let mut frame = None;
-        let mut scans = Vec::new();
-        let mut segments = Segments::new(file);
-        for _ in 0..=SCANS_MAX {
-            for segment in segments.by_ref() {
-                match segment.marker {
-                    // DHT, JPG and DAC share the range of the frames.
-                    0xC0..=0xCF if !matches!(segment.marker, 0xC4 | 0xC8 | 0xCC) => {
-                        if frame.is_some() {
-                            return Err(Declined("two frames"));
-                        }
-                        frame = Some(Frame::read(segment.marker, segment.data)?);
-                    }
-                    marker => tables.read(marker, segment.data)?,
-                }
-            }
-            let rest = match segments.end() {
-                End::Scan(rest) => rest,
-                End::Image => {
-                    let frame = frame.ok_or(Declined("no frame"))?;
-                    return Ok(Self { frame, scans });
-                }
-                End::Cut => return Err(Declined("no end of image")),
-            };
-            let frame = frame.as_ref().ok_or(Declined("a scan without a frame"))?;
-            let mut bytes = Bytes::new(rest);
-            let header = ScanHeader::read(&mut bytes, frame)?;
-            let (data, rest) = scan::split_at_end(bytes.rest()).ok_or(Declined("no end"))?;
-            scans.push(Scan {
-                header,
-                tables: tables.clone(),
-                data,
-            });
-            segments = Segments::between_scans(rest);
-        }
-        Err(Declined("too many scans"))
+/// All scans: which ones of a progressive file are needed is known at its end.
+fn all_scans<'a>(first: Scan<'a>, reader: &mut Reader<'a>) -> Result<Vec<Scan<'a>>, Declined> {
+    let mut scans = Vec::new();
+    let mut next = Some(first);
+    while let Some(mut scan) = next {
+        let (data, rest) = scan::split_at_end(scan.data).ok_or(Declined("no end"))?;
+        scan.data = data;
+        scans.push(scan);
+        reader.go_on(rest);
+        next = reader.next_scan()?.map(|(_, scan)| scan);
     }
+    Ok(scans)
 }
 
 /// Whether the components are luma and colour differences, by the rules of libjpeg (`jdapimin.c`).
@@ -204,7 +158,7 @@ fn channels<'p>(
     let mut shared = SharedTables::default();
     let mut channels = Vec::new();
     for component in &scan.header.components {
-        let (dc, ac) = shared.tables(&scan.tables, component)?;
+        let tables = shared.tables(&scan.tables, component)?;
         let ScanComponent { nth, .. } = *component;
         let plane = planes.get_mut(nth).and_then(Option::take);
         let component = frame
@@ -212,12 +166,12 @@ fn channels<'p>(
             .get(nth)
             .ok_or(Declined("no such component"))?;
         channels.push(Channel {
-            dc,
-            ac,
+            tables,
             steps: steps(&scan.tables, component)?,
             blocks: (component.across, component.down),
             plane: plane.ok_or(Declined("a component with two scans"))?,
             last_dc: 0,
+            next: 0,
         });
     }
     let (count, window) = match (scan.header.components.as_slice(), channels.as_mut_slice()) {
@@ -247,39 +201,30 @@ pub(super) fn steps(tables: &Tables, component: &Component) -> Result<[i32; 64],
 
 /// Huffman tables that have been arranged: colour differences use the same ones.
 #[derive(Default)]
-struct SharedTables {
-    dc: Vec<(Rc<Definition>, Rc<Table>)>,
-    ac: Vec<(Rc<Definition>, Rc<AcTable>)>,
-}
+struct SharedTables(Vec<([Rc<Definition>; 2], Rc<BlockTables>)>);
 
 impl SharedTables {
     fn tables(
         &mut self,
         tables: &Tables,
         component: &ScanComponent,
-    ) -> Result<(Rc<Table>, Rc<AcTable>), Declined> {
+    ) -> Result<Rc<BlockTables>, Declined> {
         let missing = Declined("no Huffman table");
         let dc = tables.dc.get(component.dc).and_then(Option::as_ref);
         let ac = tables.ac.get(component.ac).and_then(Option::as_ref);
-        let dc = find_or_make(&mut self.dc, dc.ok_or(missing)?, |definition| {
-            Table::new(Class::Dc, definition)
-        })?;
-        let ac = find_or_make(&mut self.ac, ac.ok_or(missing)?, AcTable::new)?;
-        Ok((dc, ac))
+        let (dc, ac) = (dc.ok_or(missing)?, ac.ok_or(missing)?);
+        let known = self
+            .0
+            .iter()
+            .find(|([known_dc, known_ac], _)| Rc::ptr_eq(known_dc, dc) && Rc::ptr_eq(known_ac, ac));
+        if let Some((_, known)) = known {
+            return Ok(Rc::clone(known));
+        }
+        let arranged = Rc::new(BlockTables::new(dc, ac)?);
+        self.0
+            .push(([Rc::clone(dc), Rc::clone(ac)], Rc::clone(&arranged)));
+        Ok(arranged)
     }
-}
-
-fn find_or_make<T>(
-    known: &mut Vec<(Rc<Definition>, Rc<T>)>,
-    definition: &Rc<Definition>,
-    make: impl FnOnce(&Definition) -> Result<T, Declined>,
-) -> Result<Rc<T>, Declined> {
-    if let Some((_, table)) = known.iter().find(|(one, _)| Rc::ptr_eq(one, definition)) {
-        return Ok(Rc::clone(table));
-    }
-    let table = Rc::new(make(definition)?);
-    known.push((Rc::clone(definition), Rc::clone(&table)));
-    Ok(table)
 }
 
 fn pixels(planes: Vec<Plane>, frame: &Frame) -> Result<Pixels, Declined> {

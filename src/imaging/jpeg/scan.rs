@@ -99,10 +99,14 @@ pub(super) struct ScanData {
 }
 
 impl ScanData {
-    /// Takes in the data of a scan, without the marker after it. `None` if restart markers are not in order.
+    /// Takes in the data of a scan. Tells what comes after it: the next marker that is none of its own, or nothing.
     ///
     /// The stuffed zeros are removed here, once, at the speed of a copy: so the bit reader need not look for them.
-    pub(super) fn read(&mut self, data: &[u8]) -> Option<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`Declined`] if restart markers are not in order.
+    pub(super) fn read<'a>(&mut self, data: &'a [u8]) -> Result<&'a [u8], Declined> {
         self.bytes.clear();
         self.segments.clear();
         let mut start = 0;
@@ -116,18 +120,24 @@ impl ScanData {
                     after
                 }
                 // A marker may be preceded by any number of these.
-                [_, 0xFF, ..] => from_marker.get(1..)?,
-                [_, marker, after @ ..] if restarts.next() == Some(*marker) => {
+                [_, 0xFF, ..] => from_marker.get(1..).unwrap_or_default(),
+                [_, marker @ 0xD0..=0xD7, after @ ..] => {
+                    if restarts.next() != Some(*marker) {
+                        return Err(Declined("restart markers out of order"));
+                    }
                     self.segments.push(start..self.bytes.len());
                     start = self.bytes.len();
                     after
                 }
-                _ => return None,
+                _ => {
+                    self.segments.push(start..self.bytes.len());
+                    return Ok(from_marker);
+                }
             };
         }
         self.bytes.extend_from_slice(rest);
         self.segments.push(start..self.bytes.len());
-        Some(())
+        Ok(&[])
     }
 
     /// The bits from the nth restart marker on; those before the first one with 0.
@@ -210,8 +220,10 @@ mod tests {
         let mut data = ScanData::default();
 
         let (scan, rest) = split_at_end(file).unwrap();
-        data.read(scan).unwrap();
+        let after = data.read(file).unwrap();
 
+        assert_eq!(after, rest);
+        assert_eq!(data.read(scan), Ok(&[][..]));
         assert_eq!(rest, b"\xFF\xD9tail");
         assert_eq!(data.bytes, b"ab\xFFcd");
         assert_eq!(data.segments, [0..4, 4..5, 5..5]);
@@ -221,7 +233,7 @@ mod tests {
     fn scan_data_without_an_end_or_out_of_order_is_none() {
         assert_eq!(split_at_end(b"abc"), None);
         assert_eq!(split_at_end(b"abc\xFF"), None);
-        assert_eq!(ScanData::default().read(b"a\xFF\xD1b"), None);
+        assert!(ScanData::default().read(b"a\xFF\xD1b").is_err());
     }
 
     #[test]

@@ -239,6 +239,26 @@ fn large_png_is_averaged_to_the_same_colours() {
 }
 
 #[test]
+fn png_of_narrow_range_shows_the_full_one() {
+    let narrow = |sample: u8| u8::try_from(16 + u32::from(sample) * 219 / 255).unwrap();
+    let samples: Vec<u8> = quarters(64, 64).into_iter().map(narrow).collect();
+    // The encoder does not write `cICP`: it goes between the header, which ends at 33, and the rest.
+    let plain = png((64, 64), ColorType::Rgb, BitDepth::Eight, &samples, |_| {});
+    let file = |full_range| {
+        let chunk = [b"cICP", &[1, 13, 0, full_range][..]].concat();
+        let length = 4_u32.to_be_bytes();
+        let checksum = crc32(&chunk).to_be_bytes();
+        [&plain[..33], &length, &chunk, &checksum, &plain[33..]].concat()
+    };
+
+    let shown = Shown::nth(&render(&file(0)), 0).quarters();
+    let full = Shown::nth(&render(&file(1)), 0).quarters();
+
+    assert_near(shown, COLORS);
+    assert_near(full, COLORS.map(|color| color.map(narrow)));
+}
+
+#[test]
 fn sixteen_bit_png_with_profile_and_exif_says_what_was_done() {
     let samples = [200, 0, 100, 0, 50, 0].repeat(600 * 600);
     let (size, color) = ((600, 600), ColorType::Rgb);
