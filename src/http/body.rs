@@ -215,12 +215,12 @@ impl Body {
     /// The whole body, at most `bytes_max` bytes. Room is taken for what has come, so that whoever announces much and
     /// sends nothing takes none, and given back when the last copy is dropped.
     pub(super) async fn collect(mut self, bytes_max: u64) -> Result<Bytes, Refusal> {
-        let too_large = Refusal::BodyTooLarge { limit: bytes_max };
-        if self
-            .announced
-            .is_some_and(|announced| announced > bytes_max)
-        {
-            return Err(too_large);
+        let too_large = |actual| Refusal::BodyTooLarge {
+            limit: bytes_max,
+            actual,
+        };
+        if let Some(announced) = self.announced.filter(|announced| *announced > bytes_max) {
+            return Err(too_large(Some(announced)));
         }
         let mut bytes = Vec::new();
         let mut room: Option<OwnedSemaphorePermit> = None;
@@ -235,7 +235,7 @@ impl Body {
             }
             bytes.extend_from_slice(&data);
             if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-                return Err(too_large);
+                return Err(too_large(None));
             }
         }
         Ok(Bytes::from_owner(Held { bytes, _room: room }))

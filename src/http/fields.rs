@@ -67,7 +67,7 @@ pub(super) async fn multipart(
     while let Some(part) = parts.next_field().await.map_err(malformed)? {
         count = count.saturating_add(1);
         if count > parts_max {
-            return Err(Refusal::Multipart(format!("More than {parts_max} parts")));
+            return Err(form::too_many_parts(parts_max));
         }
         let disposition = part.headers().get(CONTENT_DISPOSITION);
         let disposition = disposition.map_or_else(Disposition::default, |value| {

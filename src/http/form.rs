@@ -81,8 +81,11 @@ pub(super) async fn read(
     loop {
         let beside = body.received().saturating_sub(length(&bytes));
         if beside > beside_max {
-            let sentence = format!("{beside} bytes beside the file, the limit is {beside_max}");
-            return Err(Refusal::Multipart(sentence));
+            return Err(Refusal::MultipartTooLarge {
+                sentence: format!("{beside} bytes beside the file, the limit is {beside_max}"),
+                limit: beside_max,
+                actual: Some(beside),
+            });
         }
         if body.next().await.transpose()?.is_none() {
             break;
@@ -98,16 +101,31 @@ pub(super) async fn read(
 /// What separates the parts.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
     let boundary = multer::parse_boundary(content_type(headers)).unwrap_or_default();
-    if (1..=BOUNDARY_CHARS_MAX).contains(&boundary.len()) {
-        return Ok(boundary);
+    if boundary.is_empty() {
+        let sentence = "Invalid boundary in multipart: None";
+        return Err(Refusal::Multipart(sentence.to_owned()));
     }
-    let found = if boundary.is_empty() {
-        "None"
-    } else {
-        "too long"
-    };
-    let sentence = format!("Invalid boundary in multipart: {found}");
-    Err(Refusal::Multipart(sentence))
+    let actual = boundary.len();
+    if actual > BOUNDARY_CHARS_MAX {
+        let limit = BOUNDARY_CHARS_MAX;
+        return Err(Refusal::MultipartTooLarge {
+            sentence: format!(
+                "Invalid boundary in multipart: it has {actual} characters, the limit is {limit}"
+            ),
+            limit: count(limit),
+            actual: Some(count(actual)),
+        });
+    }
+    Ok(boundary)
+}
+
+/// Refuses a form of more parts. How many it has nobody knows: no more is read.
+pub(super) fn too_many_parts(limit: usize) -> Refusal {
+    Refusal::MultipartTooLarge {
+        sentence: format!("More than {limit} parts"),
+        limit: count(limit),
+        actual: None,
+    }
 }
 
 async fn parts(
@@ -117,19 +135,16 @@ async fn parts(
 ) -> Result<(Vec<u8>, Option<Crop>), Refusal> {
     let mut image = None;
     let mut crop = None;
-    let mut count = 0_usize;
+    let mut number = 0_usize;
     let beside = config.form_overhead_bytes_max;
     while let Some(field) = multipart
         .next_field()
         .await
         .map_err(|error| refused(error, || too_much_beside(beside)))?
     {
-        count = count.saturating_add(1);
-        if count > config.form_parts_max {
-            return Err(Refusal::Multipart(format!(
-                "More than {} parts",
-                config.form_parts_max
-            )));
+        number = number.saturating_add(1);
+        if number > config.form_parts_max {
+            return Err(too_many_parts(config.form_parts_max));
         }
         let disposition = field.headers().get(CONTENT_DISPOSITION);
         let disposition = disposition.map_or_else(Disposition::default, |value| {
@@ -195,7 +210,11 @@ async fn content(
 }
 
 fn too_much_beside(limit: u64) -> Refusal {
-    Refusal::Multipart(format!("More than {limit} bytes beside the file"))
+    Refusal::MultipartTooLarge {
+        sentence: format!("More than {limit} bytes beside the file"),
+        limit,
+        actual: None,
+    }
 }
 
 /// What the parser's error means for the client.
@@ -213,5 +232,9 @@ fn refused(error: multer::Error, too_large: impl Fn() -> Refusal) -> Refusal {
 }
 
 fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+    count(bytes.len())
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
 }

@@ -11,6 +11,9 @@ use crate::http::body::Body;
 use crate::http::fields;
 use crate::http::framing::Violation;
 
+/// Longest `Idempotency-Key`, in characters: each that is remembered takes as much memory.
+pub(super) const KEY_CHARS_MAX: usize = 255;
+
 /// Why a request is refused before a use case sees it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -24,6 +27,12 @@ pub(super) enum Refusal {
     MediaType(String),
     #[error("the multipart form is malformed: {0}")]
     Multipart(String),
+    #[error("the multipart form has too much: {sentence}")]
+    MultipartTooLarge {
+        sentence: String,
+        limit: u64,
+        actual: Option<u64>,
+    },
     #[error("the JSON is malformed: {0}")]
     Json(String),
     #[error("the JSON is {0}, not an object")]
@@ -43,7 +52,7 @@ pub(super) enum Refusal {
     #[error("the file has more than {limit} bytes")]
     FileTooLarge { limit: u64, actual: Option<u64> },
     #[error("the body has more than {limit} bytes")]
-    BodyTooLarge { limit: u64 },
+    BodyTooLarge { limit: u64, actual: Option<u64> },
     #[error("the body did not arrive within {limit_ms} ms")]
     Slow { limit_ms: u64 },
     #[error("the body arrives at {actual} bytes a second, {limit} are the least")]
@@ -55,7 +64,7 @@ pub(super) enum Refusal {
     #[error("the body broke off")]
     Incomplete,
     #[error("the Idempotency-Key is not acceptable")]
-    IdempotencyKey,
+    IdempotencyKey { too_long: Option<usize> },
     #[error("there is no room for another body")]
     BodiesFull,
 }
@@ -68,7 +77,7 @@ impl Refusal {
             Self::BadAuthorization => "bad_authorization_header",
             Self::Host => "bad_host",
             Self::MediaType(_) => "unsupported_media_type",
-            Self::Multipart(_) => "bad_multipart",
+            Self::Multipart(_) | Self::MultipartTooLarge { .. } => "bad_multipart",
             Self::Json(_) => "bad_json",
             Self::NotAnObject(_) | Self::NoData | Self::Fields(_) => "invalid",
             Self::NoFile => "missing_file",
@@ -81,7 +90,7 @@ impl Refusal {
             Self::Framing(violation) => violation.code(),
             Self::TooManyFields { .. } => "head_too_large",
             Self::Incomplete => "incomplete_body",
-            Self::IdempotencyKey => "bad_idempotency_key",
+            Self::IdempotencyKey { .. } => "bad_idempotency_key",
             Self::BodiesFull => "busy",
         }
     }
@@ -133,19 +142,25 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Ref
     let Some(field) = fields.next() else {
         return Ok(None);
     };
-    let text = field.to_str().map_err(|_| Refusal::IdempotencyKey)?.trim();
+    let refusal = Refusal::IdempotencyKey { too_long: None };
+    let text = field.to_str().map_err(|_| refusal.clone())?.trim();
     let quoted = text
         .strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'));
     let key = quoted.unwrap_or(text);
-    let is_fine = (1..=255).contains(&key.len())
+    if key.len() > KEY_CHARS_MAX {
+        return Err(Refusal::IdempotencyKey {
+            too_long: Some(key.len()),
+        });
+    }
+    let is_fine = !key.is_empty()
         && key
             .bytes()
             .all(|c| c.is_ascii_graphic() && c != b'"' && c != b'\\');
     if is_fine && fields.next().is_none() {
         Ok(Some(key.to_owned()))
     } else {
-        Err(Refusal::IdempotencyKey)
+        Err(refusal)
     }
 }
 

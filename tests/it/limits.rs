@@ -341,3 +341,56 @@ fn bodies_without_a_picture_share_their_room_and_give_it_back() {
     drop(held);
     status_at_last(401);
 }
+
+#[test]
+fn refusals_for_a_number_tell_the_limit_and_the_number_to_programs() {
+    let server = Server::with(&[
+        ("http.json_bytes_max", "1024"),
+        ("http.form_parts_max", "3"),
+        ("http.form_overhead_bytes_max", "2048"),
+    ]);
+    let user = server.user();
+    let log_in = || Request::post("/api/auth/login/");
+    let upload = || Request::post(PICTURE).bearer(&user.access);
+    let large = vec![b' '; 2_000];
+    let chunked = [b"7d0\r\n", &large[..], b"\r\n0\r\n\r\n"].concat();
+    let parts = (0..4).fold(Form::new(), |form, _| form.text("a", ""));
+    let beside = Form::image(&fixture("pixel.jpg")).text("a", &"x".repeat(3_000));
+    let boundary = format!("multipart/form-data; boundary={}", "b".repeat(71));
+    for (request, limit, actual) in [
+        (
+            log_in().body("application/json", &large),
+            1_024,
+            Some(2_000),
+        ),
+        (
+            log_in()
+                .field("Transfer-Encoding", "chunked")
+                .body("application/json", &chunked),
+            1_024,
+            None,
+        ),
+        (log_in().body(&boundary, b"x"), 70, Some(71)),
+        (upload().body(&boundary, b"x"), 70, Some(71)),
+        (log_in().form(&parts), 3, None),
+        (upload().form(&parts), 3, None),
+        (upload().form(&beside), 2_048, None),
+        (
+            upload()
+                .field("Idempotency-Key", &"k".repeat(256))
+                .form(&Form::image(&fixture("pixel.jpg"))),
+            255,
+            Some(256),
+        ),
+    ] {
+        let reply = server.send(&request.field("Accept", "application/problem+json"));
+
+        let problem = reply.json();
+        assert_eq!(problem["limit"], limit, "{problem}");
+        assert_eq!(problem["actual"], serde_json::json!(actual), "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        for number in [Some(limit), actual].into_iter().flatten() {
+            assert!(detail.contains(&number.to_string()), "{problem}");
+        }
+    }
+}

@@ -5,9 +5,9 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, count};
 use crate::http::framing::Violation;
-use crate::http::request::Refusal;
+use crate::http::request::{KEY_CHARS_MAX, Refusal};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -30,15 +30,17 @@ impl From<Refusal> for ApiError {
                 Self::detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, sentence)
             }
             R::Multipart(reason) => bad(format!("Multipart form parse error - {reason}")),
+            R::MultipartTooLarge {
+                sentence,
+                limit,
+                actual,
+            } => bad(format!("Multipart form parse error - {sentence}")).bounded(limit, actual),
             R::Json(reason) => bad(format!("JSON parse error - {reason}")),
             R::Host => bad("The request must have exactly one valid Host header.".to_owned())
                 .with(CONNECTION, CLOSE),
             R::Incomplete => bad("The request body is incomplete or malformed.".to_owned())
                 .with(CONNECTION, CLOSE),
-            R::IdempotencyKey => bad(
-                "The Idempotency-Key must be one text of 1 to 255 visible ASCII characters."
-                    .to_owned(),
-            ),
+            R::IdempotencyKey { too_long } => idempotency_key(code, too_long),
             R::NotAnObject(found) => {
                 let sentence = format!("Invalid data. Expected a dictionary, but got {found}.");
                 Self::field(code, "non_field_errors", sentence)
@@ -52,13 +54,9 @@ impl From<Refusal> for ApiError {
                 let sentence =
                     format!("The request has {actual} header fields, the limit is {limit}.");
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                Self::detail(status, code, sentence)
+                Self::detail(status, code, sentence).bounded(count(limit), Some(count(actual)))
             }
-            R::BodyTooLarge { limit } => {
-                let sentence =
-                    format!("The request body is too large: the limit is {limit} bytes.");
-                Self::detail(StatusCode::PAYLOAD_TOO_LARGE, code, sentence).bounded(limit, None)
-            }
+            R::BodyTooLarge { limit, actual } => body_too_large(code, limit, actual),
             R::Slow { limit_ms } => {
                 let sentence = format!(
                     "The request body did not arrive in time: the limit is {limit_ms} milliseconds."
@@ -78,6 +76,31 @@ impl From<Refusal> for ApiError {
             R::Framing(violation) => message(violation).with(CONNECTION, CLOSE),
             R::BodiesFull => Self::unavailable(code, "The server is busy. Try again soon."),
         }
+    }
+}
+
+fn body_too_large(code: &'static str, limit: u64, actual: Option<u64>) -> ApiError {
+    let sentence = match actual {
+        Some(actual) => format!(
+            "The request body is too large: it has {actual} bytes, the limit is {limit} bytes."
+        ),
+        None => format!(
+            "The request body is too large: it has more than {limit} bytes, which is the limit."
+        ),
+    };
+    ApiError::detail(StatusCode::PAYLOAD_TOO_LARGE, code, sentence).bounded(limit, actual)
+}
+
+fn idempotency_key(code: &'static str, too_long: Option<usize>) -> ApiError {
+    let limit = KEY_CHARS_MAX;
+    let sentence =
+        format!("The Idempotency-Key must be one text of 1 to {limit} visible ASCII characters");
+    let bad = |sentence| ApiError::detail(StatusCode::BAD_REQUEST, code, sentence);
+    match too_long {
+        Some(actual) => {
+            bad(format!("{sentence}: it has {actual}.")).bounded(count(limit), Some(count(actual)))
+        }
+        None => bad(format!("{sentence}.")),
     }
 }
 
@@ -139,11 +162,12 @@ fn form(refusal: Refusal) -> ApiError {
         | R::Host
         | R::MediaType(_)
         | R::Multipart(_)
+        | R::MultipartTooLarge { .. }
         | R::Json(_)
         | R::NotAnObject(_)
         | R::NoData
         | R::Fields(_)
-        | R::IdempotencyKey
+        | R::IdempotencyKey { .. }
         | R::BodyTooLarge { .. }
         | R::TooManyFields { .. }
         | R::Slow { .. }
