@@ -36,6 +36,13 @@ pub(super) struct Taken {
 impl Room {
     pub(super) fn new(config: &config::Http) -> Self {
         let all = config.bodies_bytes_max;
+        if all / USERS_TO_FILL < config.upload_bytes_max {
+            tracing::warn!(
+                bodies_bytes_max = all,
+                upload_bytes_max = config.upload_bytes_max,
+                "http.bodies_bytes_max is below four times http.upload_bytes_max: fewer than four users can take all the room"
+            );
+        }
         // A share holds the largest file, or its user could not upload it at all.
         let share = (all / USERS_TO_FILL).max(config.upload_bytes_max.min(all));
         Self {

@@ -237,6 +237,7 @@ fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
         (reply.status == 200).then_some(reply)
     });
     assert!(again.is_some(), "room comes back when the clients are gone");
+    assert!(server.log().contains("fewer than four users"));
 }
 
 #[test]
@@ -269,6 +270,7 @@ fn slow_bodies_of_one_user_leave_room_for_others() {
         start.elapsed()
     );
     drop(held);
+    assert!(!server.log().contains("fewer than four users"));
 }
 
 #[test]
