@@ -56,17 +56,7 @@ impl From<Refusal> for ApiError {
                 let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
                 Self::detail(status, code, sentence).bounded(count(limit), Some(count(actual)))
             }
-            R::BodyTooLarge { limit, actual } => {
-                let sentence = match actual {
-                    Some(actual) => format!(
-                        "The request body is too large: it has {actual} bytes, the limit is {limit} bytes."
-                    ),
-                    None => format!(
-                        "The request body is too large: it has more than {limit} bytes, which is the limit."
-                    ),
-                };
-                Self::detail(StatusCode::PAYLOAD_TOO_LARGE, code, sentence).bounded(limit, actual)
-            }
+            R::BodyTooLarge { limit, actual } => body_too_large(code, limit, actual),
             R::Slow { limit_ms } => {
                 let sentence = format!(
                     "The request body did not arrive in time: the limit is {limit_ms} milliseconds."
@@ -87,6 +77,18 @@ impl From<Refusal> for ApiError {
             R::BodiesFull => Self::unavailable(code, "The server is busy. Try again soon."),
         }
     }
+}
+
+fn body_too_large(code: &'static str, limit: u64, actual: Option<u64>) -> ApiError {
+    let sentence = match actual {
+        Some(actual) => format!(
+            "The request body is too large: it has {actual} bytes, the limit is {limit} bytes."
+        ),
+        None => format!(
+            "The request body is too large: it has more than {limit} bytes, which is the limit."
+        ),
+    };
+    ApiError::detail(StatusCode::PAYLOAD_TOO_LARGE, code, sentence).bounded(limit, actual)
 }
 
 fn idempotency_key(code: &'static str, too_long: Option<usize>) -> ApiError {
