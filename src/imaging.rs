@@ -45,6 +45,7 @@ use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
 
 pub use plain::plain_jpeg_dimensions;
+pub use probe::accepted_format;
 pub use render::stages::Stages;
 
 /// Why there is no picture. The upload's fault, except [`Error::Internal`]. Decode workers send it.
