@@ -96,7 +96,7 @@ pub struct Imported {
     pub damaged: u64,
     /// How many of the new and replaced have a picture.
     pub pictures: u64,
-    /// How many of them came without something that they had.
+    /// How many of them, and of those who were there, are without something that they had.
     pub with_problems: u64,
 }
 
@@ -372,9 +372,12 @@ impl Imported {
         };
         *counter = counter.saturating_add(1);
         if matches!(row.outcome, Outcome::Added | Outcome::Replaced) {
-            let (picture, problems) = (row.picture, !row.problems.is_empty());
-            self.pictures = self.pictures.saturating_add(u64::from(picture));
-            self.with_problems = self.with_problems.saturating_add(u64::from(problems));
+            self.pictures = self.pictures.saturating_add(u64::from(row.picture));
+        }
+        // Of those who are there already: their picture did not come this time, either.
+        if !matches!(row.outcome, Outcome::Skipped(_) | Outcome::Damaged(_)) {
+            let problems = u64::from(!row.problems.is_empty());
+            self.with_problems = self.with_problems.saturating_add(problems);
         }
     }
 }

@@ -161,7 +161,7 @@ fn real_project_is_taken_over_and_no_bad_row_stops_it() {
             "the e-mail address: Enter a valid email address."
         );
         // As after an interruption.
-        assert_eq!(project.told(home, &[]).1, summary([10, 0, 0, 8, 2, 0, 0]));
+        assert_eq!(project.told(home, &[]).1, summary([10, 0, 0, 8, 2, 0, 3]));
     });
     is_taken_over(&server);
     server.home().run(&["check", "store"]).expect(0);
