@@ -46,6 +46,7 @@ use crate::domain::picture::Format;
 use crate::domain::picture::Rendition;
 
 pub use plain::plain_jpeg_dimensions;
+pub use probe::accepted_format;
 pub use render::stages::Stages;
 pub use step::{Step, Watcher};
 

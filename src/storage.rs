@@ -8,6 +8,7 @@ pub mod archive;
 pub mod audit;
 mod data_dir;
 pub mod django;
+pub mod listed;
 pub mod record;
 mod sled;
 pub mod upkeep;
@@ -34,6 +35,8 @@ use crate::storage::activity::Activity;
 use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
+use crate::storage::listed::ListedAccount;
+use crate::storage::listed::ListedUser;
 use crate::storage::upkeep::Compacted;
 use crate::storage::upkeep::Forwarded;
 use crate::storage::upkeep::KeyedUpload;
@@ -216,12 +219,18 @@ pub struct Counts {
 /// been replaced in between. When a commit was sent and no answer came, ask the database whether it took place before
 /// answering. Caches of renditions forget a picture before its removal is acknowledged, on every machine that has one.
 ///
+/// On the way there: reads see the latest acknowledged write, so a replica that lags is not read from. All ids and times
+/// come from the caller; a store has neither a clock nor randomness that anybody sees. No method blocks its thread: what
+/// waits for a disk or a network waits in the background. A caller does not repeat a write by itself, and need not: after
+/// `Ok` it is done once, after `Err` not at all. Where repeating one is harmless, its method says so.
+///
 /// Several writes may run at once, for one user, too: they happen one after the other, in any order. Any error may also
 /// be [`Error::Io`] or [`Error::Unavailable`]; methods that read may answer [`Error::Damaged`], methods that add bytes
 /// [`Error::DiskFull`]. `# Errors` below names what a caller acts on beyond that.
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
-    /// Makes a user with an account and an empty profile.
+    /// Makes a user with an account and a profile of that name, without a picture, of the account's time; answers with
+    /// the profile.
     ///
     /// # Errors
     ///
@@ -229,7 +238,9 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn create_user(&self, account: Account, name: DisplayName) -> Result<Profile, Error>;
 
     /// Stores a user as they are elsewhere: account, profile with its times, picture with its id. With `replace`, all of
-    /// a user with the same id gives way to that. `renditions` are those that the picture names.
+    /// a user with the same id gives way to that, damaged or not, and is made if there is none. `renditions` are those that
+    /// the picture names, in that order; of `making`, the recipe and the upload are kept. Repeated with `replace`, it
+    /// changes nothing more.
     ///
     /// # Errors
     ///
@@ -258,7 +269,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] without such a user.
     async fn set_password_hash(&self, user: &UserId, password_hash: String) -> Result<(), Error>;
 
-    /// Removes a user: account, profile, picture and all blobs.
+    /// Removes a user: account, profile, picture and all blobs, and the way from the e-mail address, also of one who is
+    /// damaged. The id and the address are free then.
     ///
     /// # Errors
     ///
@@ -267,12 +279,17 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// The users in order of their ids, at most `count`, those behind `after`. Fewer than `count`: there are no more.
     /// The order is that of the ids' bytes (in SQL: the collation "C"); `after` need not exist. A user who is there
-    /// during a walk from page to page is seen exactly once; one who comes or goes meanwhile, once or not at all.
+    /// during a walk from page to page is seen exactly once; one who comes or goes meanwhile, once or not at all. An
+    /// account that is damaged is listed as such: it neither ends the list nor is left out.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] or [`Error::Io`].
-    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error>;
+    /// [`Error::Damaged`] if the walk cannot go on, [`Error::Io`].
+    async fn accounts(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+    ) -> Result<Vec<ListedAccount>, Error>;
 
     /// The profile of a user.
     ///
@@ -281,7 +298,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] without such a user.
     async fn profile(&self, user: &UserId) -> Result<Profile, Error>;
 
-    /// Changes the display name of a user; answers with the profile as it is then.
+    /// Changes the display name of a user, also to the one they have; `now` becomes the profile's time of change.
+    /// Answers with the profile as it is then.
     ///
     /// # Errors
     ///
@@ -299,8 +317,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] without such a user, [`Error::AlreadyExists`] for an id that a live picture has: nothing is
-    /// stored then.
+    /// [`Error::NotFound`] without such a user, [`Error::AlreadyExists`] for an id that a live picture has, the user's
+    /// own included: nothing is stored then.
     async fn replace_picture(
         &self,
         user: &UserId,
@@ -349,15 +367,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] if no user has that picture (any more), [`Error::Damaged`].
     async fn original(&self, picture: PictureId) -> Result<Option<Original>, Error>;
 
-    /// Takes the picture of a user away, blobs and all; answers with the profile as it is then. No picture: no change.
+    /// Takes the picture of a user away, blobs and all; `now` becomes the profile's time of change. Answers with the
+    /// profile as it is then. Without a picture nothing changes, the time neither.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] without such a user.
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error>;
 
-    /// Does what the method that `edit` names does, if the user's profile is `expected` at that moment: of several
-    /// changes that expect the same, one happens.
+    /// Does what the method that `edit` names does, if the user's profile is `expected` at that moment, in every field:
+    /// of several changes that expect the same, one happens. Comparing and changing are one step.
     ///
     /// # Errors
     ///
@@ -373,17 +392,19 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error>;
 
     /// The users in order of their ids with all that is theirs, those behind `after`: at most `count`, and no more once
-    /// their pictures and kept uploads have `bytes_max` bytes. All of them as they were at one moment. None: there are no more.
+    /// their pictures and kept uploads have `bytes_max` bytes, but one at least. All of them as they were at one moment;
+    /// from page to page as for [`Store::accounts`]. What is damaged is left out and named: whoever moves away takes along
+    /// all that can be read. No users: there are no more.
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] or [`Error::Io`].
+    /// [`Error::Damaged`] if the walk cannot go on, [`Error::Io`].
     async fn users(
         &self,
         after: Option<&UserId>,
         count: usize,
         bytes_max: u64,
-    ) -> Result<Vec<WholeUser>, Error>;
+    ) -> Result<Vec<ListedUser>, Error>;
 
     /// How much there is: exactly what was acknowledged. Asked for often, so it is counted along and not by looking
     /// at everything.
@@ -410,15 +431,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     -> Result<Examined, Error>;
 
     /// Puts right what was found, as its [`Problem`](audit::Problem) says, if it is still so; whether anything was
-    /// written. `now` becomes the time of change of a profile that loses its picture. Not to be called twice at once
-    /// for the counts.
+    /// written. `now` becomes the time of change of a profile that loses its picture. Repeated, it changes nothing. Not to
+    /// be called twice at once for the counts.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
     async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error>;
 
-    /// How the data is laid out. The first write of a newer program raises it.
+    /// How the data is laid out. The first write of a newer program raises it. A store that moves its data forward when it
+    /// is opened has always found what it knows.
     ///
     /// # Errors
     ///
@@ -427,7 +449,8 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// One step over all records, from `from` on (none: from the beginning): counts them by version. With `write`, those
     /// of old versions are written anew in one transaction, and the layout is raised with the last step. Reads and writes
-    /// go on meanwhile.
+    /// go on meanwhile. Begun again at any place it changes nothing that is done. A store without versions of its own sees
+    /// no records.
     ///
     /// # Errors
     ///
@@ -435,13 +458,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error>;
 
     /// Writes everything anew without the space that is not used, and puts that in the place of the old in one step: a
-    /// stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. None: this kind of store
-    /// has no use for that.
+    /// stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. Answers when the old one
+    /// is gone; dropped, it ends soon and leaves nothing. None: this kind of store has no use for that.
     ///
     /// # Errors
     ///
-    /// [`Error::DiskFull`] if there is no room for both, [`Error::Unavailable`] if it was stopped or the store had to be
-    /// opened anew meanwhile, [`Error::Io`]. All is as before then.
+    /// [`Error::DiskFull`] if there is no room for both, [`Error::Unavailable`] if it was stopped, if another one runs, or
+    /// if the store had to be opened anew meanwhile, [`Error::Damaged`] where not all can be read, [`Error::Io`]. All is as
+    /// before then.
     async fn compact(&self, watch: &Watch) -> Result<Option<Compacted>, Error>;
 
     /// Whether writes would be taken just now. Asked for every few seconds: cheap, and where something is broken, an
@@ -452,7 +476,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::DiskFull`] or [`Error::Unavailable`] with the reason why not.
     async fn ready(&self) -> Result<(), Error>;
 
-    /// Ends all work and leaves the data so that the next opening is quick. No other method is called afterwards.
+    /// Finishes the writes that have begun, ends all other work and leaves the data so that the next opening is quick, by
+    /// any process. What is called afterwards answers [`Error::Unavailable`].
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! `pockitd user` and `pockitd token`: one task each, shown as text or JSON.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -129,6 +129,11 @@ fn show(event: Event, json: bool) -> Result<(), Failure> {
             format!("{user_id}\t{email}\t{created_at}")
         }
         Event::Token { token } => token,
+        Event::Damaged { user_id, reason } => {
+            // Not on stdout, where programs look for users.
+            writeln!(io::stderr(), "{user_id}: {reason}")?;
+            return Ok(());
+        }
         _ => return Ok(()),
     };
     Ok(print_line(&line)?)

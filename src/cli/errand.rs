@@ -3,7 +3,7 @@
 //! Which of the two makes no difference but for `-v`: both answer with the same events.
 
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -24,6 +24,9 @@ use crate::storage;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Part of standard input that is kept at once, in bytes.
+const PART_BYTES: usize = 64 * 1_024;
 
 /// What every such command is told.
 #[derive(Debug)]
@@ -113,10 +116,22 @@ fn kept(admin: &Admin, input: Input) -> Result<Option<File>, Failure> {
         Input::None => Ok(None),
         Input::File(file) => Ok(Some(file)),
         Input::Stdin => {
+            let unkept = |error: io::Error| format!("cannot keep standard input: {error}");
             let mut kept = admin.unnamed_file()?;
-            io::copy(&mut io::stdin().lock(), &mut kept)
-                .and_then(|_| kept.rewind())
-                .map_err(|error| format!("cannot keep standard input: {error}"))?;
+            let mut stdin = io::stdin().lock();
+            let mut part = vec![0; PART_BYTES];
+            loop {
+                let bytes = match stdin.read(&mut part) {
+                    Ok(0) => break,
+                    Ok(length) => part.get(..length).unwrap_or_default(),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(unkept(error).into()),
+                };
+                // What must stay free for the store is not taken for a file that it is to be filled from.
+                admin.check_room(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+                kept.write_all(bytes).map_err(unkept)?;
+            }
+            kept.rewind().map_err(unkept)?;
             Ok(Some(kept))
         }
     }

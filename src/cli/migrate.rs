@@ -70,8 +70,12 @@ pub(super) enum Migrate {
     ImportDjango(Box<django::ImportDjango>),
     /// Write the store anew without the space that it does not use
     #[command(
-        after_help = "The database never gives space back by itself. This makes a copy beside it and exchanges the two in \
-        one step; both take up space until then. Reads and writes go on, but for the moment of the exchange.\n\nExamples:\n  pockitd migrate compact"
+        after_help = "The database never gives space back by itself. This copies what is in it to a new one beside it, \
+        compares the two, exchanges them in one step and removes the old one.\n\nSafe beside a running server: reads and \
+        writes go on, but for the moment of the exchange, and killed at any moment it leaves the one database or the \
+        other, whole. It reads all that is stored twice and writes it once, and until the old database is gone it needs \
+        as much free space as that takes, beside half of storage.free_bytes_min. With too little room it ends, and all is as \
+        before.\n\nExamples:\n  pockitd migrate compact"
     )]
     Compact {
         /// Print a JSON object
@@ -81,9 +85,13 @@ pub(super) enum Migrate {
     /// Make all pictures anew with the sizes, fit, background and quality that are configured now
     #[command(
         after_help = "Of the upload where picture.keep_original kept it, else of the largest rendition, which loses a \
-        little, and sizes above it are left out. A picture that was made with these settings is left alone, so that an \
-        interrupted run goes on when it is run again. Each new picture has new URLs.\n\nBeside a running server, the \
-        server's configuration counts.\n\nExamples:\n  pockitd migrate rerender --dry-run\n  pockitd migrate rerender"
+        little, and sizes above it are left out; the same where the upload is refused by the limits of now, such as \
+        picture.pixels_max. A picture that was made with these settings is left alone, so that an interrupted run goes on \
+        when it is run again. Each new picture has new URLs, and takes the place of the old one in one step.\n\nSafe beside \
+        a running server: half of its workers do it at most, so that uploads go on, and its configuration counts. Each \
+        picture takes as long as an upload of it. The database uses the space of the old pictures again, but may grow \
+        meanwhile and never shrinks by itself: pockitd migrate compact makes it small again. storage.free_bytes_min \
+        stays free; a full disk ends the run, and what was made stays.\n\nExamples:\n  pockitd migrate rerender --dry-run\n  pockitd migrate rerender"
     )]
     Rerender(RerenderArguments),
 }

@@ -2,6 +2,7 @@
 
 use crate::domain::picture::Format;
 use crate::imaging::Error;
+use crate::imaging::heif::boxes::check_primary_image;
 
 /// How far into a text file an SVG root element is looked for, in bytes.
 const SVG_ROOT_BYTES_MAX: usize = 1_024;
@@ -65,6 +66,19 @@ pub(super) fn format(upload: &[u8]) -> Result<Format, Error> {
         return Err(Error::UnsupportedFormat("PNM".into()));
     }
     Err(Error::NotAnImage)
+}
+
+/// The same, and for HEIC whether the primary image is one of HEVC. Nothing is decoded, and no C or C++ runs.
+///
+/// # Errors
+///
+/// Those of [`format`], and [`Error::Malformed`] for a HEIC file whose primary image cannot be told.
+pub fn accepted_format(upload: &[u8]) -> Result<Format, Error> {
+    let format = format(upload)?;
+    if format == Format::Heic {
+        check_primary_image(upload)?;
+    }
+    Ok(format)
 }
 
 fn has(upload: &[u8], at: usize, mark: &[u8]) -> bool {

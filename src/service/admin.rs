@@ -37,6 +37,7 @@ use crate::service::system_clock;
 use crate::storage;
 use crate::storage::Store;
 use crate::storage::What;
+use crate::storage::listed::ListedAccount;
 use crate::workers;
 use crate::workers::Pool;
 
@@ -234,21 +235,33 @@ impl Admin {
 
     async fn list(&self, events: &Events) -> Result<(), Error> {
         let mut last = None;
+        let mut findings = 0_u64;
         loop {
             let page = self.store.accounts(last.as_ref(), PAGE).await?;
             let is_last = page.len() < PAGE;
-            for account in page {
-                last = Some(account.user_id.clone());
-                let user = Event::User {
-                    user_id: account.user_id,
-                    email: account.email,
-                    created_at: account.created_at,
+            for ListedAccount { user_id, account } in page {
+                last = Some(user_id.clone());
+                let event = match account {
+                    Ok(account) => Event::User {
+                        user_id,
+                        email: account.email,
+                        created_at: account.created_at,
+                    },
+                    Err(error) => {
+                        findings = findings.saturating_add(1);
+                        let reason = error.to_string();
+                        Event::Damaged { user_id, reason }
+                    }
                 };
-                events.tell(user).await?;
+                events.tell(event).await?;
             }
             if is_last {
-                return Ok(());
+                break;
             }
+        }
+        match findings {
+            0 => Ok(()),
+            findings => Err(Error::Unsound { findings }),
         }
     }
 
@@ -348,7 +361,7 @@ impl Admin {
 }
 
 /// For whoever typed the command: what was wrong rather than who noticed.
-fn sentence(error: Error) -> String {
+pub(super) fn sentence(error: Error) -> String {
     match error {
         Error::Storage(cause) => chain(&cause),
         Error::Migrate(cause) => chain(&cause),

@@ -13,7 +13,10 @@ mod rerender;
 
 use std::io;
 
+use crate::service;
+use crate::service::admin::Admin;
 use crate::storage;
+use crate::storage::Counts;
 use crate::storage::archive;
 
 pub use crate::storage::django::Field;
@@ -54,18 +57,62 @@ pub enum Error {
     },
     #[error("user {user} is not the one in the store: {reason}; nothing was written")]
     Conflict { user: String, reason: String },
-    #[error("user {user} was not written: {cause}. {written} users were; run the same again")]
+    #[error(
+        "user {user} was not written: {cause}. {written} users were{}",
+        again(cause)
+    )]
     Stopped {
         user: String,
         written: u64,
         cause: storage::Error,
     },
-    #[error("{failed} pictures were not made anew; run the same again")]
-    NotRerendered { failed: u64 },
+    #[error(
+        "{failed} pictures were not made anew and stay as they were{}",
+        retried(*failed, *again)
+    )]
+    NotRerendered { failed: u64, again: u64 },
     #[error(
         "{damaged} records cannot be read and were left as they are; pockitd check store names them"
     )]
     DamagedRecords { damaged: u64 },
+    #[error(
+        "the archive is whole but for {findings} findings, named above; pockitd check store tells more"
+    )]
+    LeftOut { findings: u64 },
+    #[error(
+        "{damaged} users were not written, as what the store has in their place is damaged; pockitd check store names it"
+    )]
+    DamagedPlaces { damaged: u64 },
     #[error("the work was cut off")]
     Cancelled,
+}
+
+/// What helps after an import was stopped.
+const fn again(cause: &storage::Error) -> &'static str {
+    match cause {
+        // It would be stopped by the same user.
+        storage::Error::AlreadyExists(_) => "; --on-conflict skip passes over such users",
+        _ => "; run the same again",
+    }
+}
+
+/// What helps where a decoder has died of a picture, by chance or of its limits of time and memory. What is damaged or
+/// refused stays that.
+fn retried(failed: u64, again: u64) -> String {
+    match again {
+        0 => String::new(),
+        again if again == failed => "; run the same again".to_owned(),
+        again => format!("; for {again} of them, run the same again"),
+    }
+}
+
+impl Admin {
+    /// How much there is, for those who want to know how far they are; none if that is damaged.
+    async fn counted(&self) -> Result<Option<Counts>, service::Error> {
+        match self.store.counts().await {
+            Ok(counts) => Ok(Some(counts)),
+            Err(storage::Error::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }

@@ -38,8 +38,6 @@ pub const USERS_FILE_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 pub const USERS_FILE_USERS_MAX: usize = 1_000;
 /// Longest picture file, in bytes: more than the largest size that can be configured takes at full quality.
 pub const PICTURE_FILE_BYTES_MAX: u64 = 16 * 1_024 * 1_024;
-/// Longest upload that was kept, in bytes: what an upload can have at most.
-pub const ORIGINAL_BYTES_MAX: u64 = 4_294_967_295;
 /// Most files of one picture: as many as sizes can be configured.
 pub const PICTURE_FILES_MAX: usize = 8;
 

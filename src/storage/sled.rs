@@ -54,6 +54,7 @@ use crate::storage::What;
 use crate::storage::WholeUser;
 use crate::storage::activity::Activity;
 use crate::storage::audit::{Examined, Finding, Place};
+use crate::storage::listed::{ListedAccount, ListedUser};
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::{Change, Done};
@@ -241,7 +242,11 @@ impl Store for SledStore {
         self.write(Change::DeleteUser { user }).await.map(|_| ())
     }
 
-    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error> {
+    async fn accounts(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+    ) -> Result<Vec<ListedAccount>, Error> {
         let after = after.cloned();
         self.read(move |engine, _| lookup::accounts(engine, after.as_ref(), count))
             .await
@@ -301,7 +306,7 @@ impl Store for SledStore {
         after: Option<&UserId>,
         count: usize,
         bytes_max: u64,
-    ) -> Result<Vec<WholeUser>, Error> {
+    ) -> Result<Vec<ListedUser>, Error> {
         let after = after.cloned();
         self.read_alone(move |engine| lookup::users(engine, after.as_ref(), count, bytes_max))
             .await

@@ -12,6 +12,7 @@ use pockitd::domain::Timestamp;
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use pockitd::storage::audit::{Examined, Finding, Place, Problem, Section};
+use pockitd::storage::listed::{ListedAccount, ListedUser};
 use pockitd::storage::upkeep::{
     Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch,
 };
@@ -191,7 +192,11 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn accounts(&self, after: Option<&UserId>, count: usize) -> Result<Vec<Account>, Error> {
+    async fn accounts(
+        &self,
+        after: Option<&UserId>,
+        count: usize,
+    ) -> Result<Vec<ListedAccount>, Error> {
         let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
         let state = &self.0.lock().unwrap().state;
         Ok(state
@@ -200,6 +205,7 @@ impl Store for MemoryStore {
             .filter(behind)
             .take(count)
             .cloned()
+            .map(ListedAccount::from)
             .collect())
     }
 
@@ -252,7 +258,7 @@ impl Store for MemoryStore {
         after: Option<&UserId>,
         count: usize,
         bytes_max: u64,
-    ) -> Result<Vec<WholeUser>, Error> {
+    ) -> Result<Vec<ListedUser>, Error> {
         Ok(self.0.lock().unwrap().state.users(after, count, bytes_max))
     }
 

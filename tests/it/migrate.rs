@@ -1,6 +1,7 @@
 //! `pockitd migrate`: the neutral archive, written, read by others, read again, and refused when it is not right.
 
 pub mod compact;
+mod damaged;
 mod django;
 mod hostile;
 mod live;
@@ -115,7 +116,7 @@ fn home() -> Home {
 fn counted(users: u64, pictures: u64, outcomes: [u64; 4]) -> Value {
     let [added, replaced, unchanged, skipped] = outcomes;
     json!({ "users": users, "pictures": pictures, "added": added, "replaced": replaced,
-            "unchanged": unchanged, "skipped": skipped })
+            "unchanged": unchanged, "skipped": skipped, "damaged": 0 })
 }
 
 /// The users of a home, as `user list` prints them.

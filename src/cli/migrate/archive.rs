@@ -46,16 +46,20 @@ pub(super) fn export(errand: &Errand, file: &Path) -> Result<(), Failure> {
                 }
             }
             Event::Exported(sum) => exported = Some(sum),
+            Event::Damaged { user_id, reason } => {
+                progress.clear();
+                writeln!(io::stderr(), "{user_id}: {reason}")?;
+            }
             Event::Working { what, done, of } => progress.show(&what, done, of),
             _ => {}
         }
         Ok(())
     });
     progress.clear();
-    ran?;
     let (Some(out), Some(exported)) = (out, exported) else {
-        return Err("the archive did not come to its end".into());
+        return ran.and(Err("the archive did not come to its end".into()));
     };
+    // Whole, whatever was found to be damaged and stayed out.
     out.finish()?;
     let Exported {
         users,
@@ -73,7 +77,7 @@ pub(super) fn export(errand: &Errand, file: &Path) -> Result<(), Failure> {
         io::stderr(),
         "exported {users} users and {pictures} pictures ({picture_bytes} bytes){kept}"
     )?;
-    Ok(())
+    ran
 }
 
 impl Out {
@@ -169,6 +173,10 @@ pub(super) fn import(
                 progress.clear();
                 drop(writeln!(io::stderr(), "skipped {user_id}: {reason}"));
             }
+            Event::Damaged { user_id, reason } => {
+                progress.clear();
+                drop(writeln!(io::stderr(), "not written {user_id}: {reason}"));
+            }
             Event::Imported(sum) => {
                 progress.clear();
                 print_line(&imported(&sum, as_json))?;
@@ -186,8 +194,12 @@ fn imported(sum: &Imported, as_json: bool) -> String {
     if as_json {
         return json!(sum).to_string();
     }
+    let damaged = match sum.damaged {
+        0 => String::new(),
+        damaged => format!(", {damaged} not written"),
+    };
     format!(
-        "{} users in the archive: {} added, {} replaced, {} unchanged, {} skipped",
+        "{} users in the archive: {} added, {} replaced, {} unchanged, {} skipped{damaged}",
         sum.users, sum.added, sum.replaced, sum.unchanged, sum.skipped
     )
 }

@@ -16,14 +16,21 @@ use crate::service::migrate::{Field, FromDjango, ImportedFromDjango, Outcome, Pr
 pub(super) const EXAMPLES: &str = "\
 Prints a line for each user: id there, id here, e-mail address, what became of it and what did not come with it. A row \
 that cannot be taken over does not stop the others. Users who are there already, with that id and that address, are \
-left alone: run again, it goes on where it was.
+left alone: run again, it goes on where it was. Only a picture that did not come, as a file was missing or the machine \
+too busy, is tried again, unless its user has changed the profile since.
 
 The table of users is the one with the columns id, email and password; names and pictures may be in it or in a table \
 that points at it. --column says what is called otherwise: id, email, password, active and created of the user, user \
 of the profile, name and picture of either.
 
-Passwords hashed with pbkdf2_sha256 or Argon2 stay valid. Beside a running server, the server reads the project, so its \
-user must be able to.
+Passwords hashed with pbkdf2_sha256 or Argon2 stay valid.
+
+Beside a running server, the server reads the project: its user must be able to, and what its systemd unit hides \
+(ProtectHome hides /home, PrivateTmp /tmp) it does not see. Copy the files to where it does, such as below \
+/var/lib/pockitd, or stop the server for the import.
+
+A database in WAL mode has its last changes in a file beside it, whose name ends in -wal: copy both, or stop the project \
+and checkpoint the database before, with PRAGMA wal_checkpoint(TRUNCATE).
 
 Examples:
   pockitd migrate import-django --database db.sqlite3 --media media --dry-run
@@ -32,11 +39,13 @@ Examples:
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ImportDjango {
-    /// The project's database, an `SQLite` file; it is only read
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The project's database, an SQLite file; it is only read"
+    )]
     database: PathBuf,
-    /// The project's `MEDIA_ROOT`
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = "The project's MEDIA_ROOT")]
     media: PathBuf,
     /// Table of users, if it is not found or not the right one
     #[arg(long, value_name = "NAME")]
@@ -53,7 +62,7 @@ pub(in crate::cli) struct ImportDjango {
     /// Also take over users who are not active, without their passwords
     #[arg(long)]
     with_inactive: bool,
-    /// What to do about a user whose id is in the store with another e-mail address
+    /// What to do about a user whose id or e-mail address somebody else has. An address is never taken from its user
     #[arg(long, value_enum, default_value_t = Conflict::Skip)]
     on_conflict: Conflict,
     /// Write nothing, only say what would become of each user
@@ -116,7 +125,9 @@ fn line(row: &Row) -> String {
         Outcome::Added => "added".to_owned(),
         Outcome::Replaced => "replaced".to_owned(),
         Outcome::Unchanged => "unchanged".to_owned(),
+        Outcome::Completed => "picture added".to_owned(),
         Outcome::Skipped(reason) => format!("skipped: {reason}"),
+        Outcome::Damaged(reason) => format!("not written: {reason}"),
     };
     let problems: Vec<String> = row
         .problems
@@ -135,8 +146,16 @@ fn line(row: &Row) -> String {
 }
 
 fn summary(sum: &ImportedFromDjango) -> String {
+    let completed = match sum.completed {
+        0 => String::new(),
+        completed => format!(", {completed} pictures added"),
+    };
+    let damaged = match sum.damaged {
+        0 => String::new(),
+        damaged => format!(", {damaged} not written"),
+    };
     format!(
-        "{} users: {} added, {} replaced, {} unchanged, {} skipped; {} with a picture, {} with problems",
+        "{} users: {} added, {} replaced, {} unchanged, {} skipped{completed}{damaged}; {} with a picture, {} with problems",
         sum.rows,
         sum.added,
         sum.replaced,

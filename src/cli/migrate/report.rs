@@ -7,7 +7,7 @@ use crate::cli::errand::Errand;
 use crate::cli::print_line;
 use crate::cli::progress::Progress;
 use crate::service::admin::{Event, Task};
-use crate::service::migrate::{Compacted, Rerendered, Versions};
+use crate::service::migrate::{Compacted, Kind, Rerendered, Versions};
 
 /// Runs a task that shows a few lines and a summary.
 pub(super) fn show(errand: &Errand, task: Task, json: bool) -> Result<(), Failure> {
@@ -32,14 +32,15 @@ pub(super) fn versions(
     dry_run: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let task = Task::Records { up: up && !dry_run };
+    let wrote = up && !dry_run;
+    let task = Task::Records { up: wrote };
     watched(errand, task, |event| match event {
         Event::Versions(versions) if json => {
             let mut object = json!(versions);
             if let Some(object) = object.as_object_mut() {
                 object.insert(
                     "up_to_date".to_owned(),
-                    json!(is_done(&versions) && !is_damaged(&versions)),
+                    json!(is_done(&versions, wrote) && !is_damaged(&versions)),
                 );
             }
             Some(object.to_string())
@@ -68,17 +69,11 @@ fn watched(
     ran
 }
 
-/// Whether nothing is left to be written anew.
-fn is_done(versions: &Versions) -> bool {
-    let written = |kind: &crate::service::migrate::Kind| {
-        let old = kind
-            .versions
-            .iter()
-            .filter(|(version, _)| **version < kind.current);
-        let old = old.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-        old == kind.written
-    };
-    versions.schema.found == versions.schema.known && versions.kinds.iter().all(written)
+/// Whether nothing is left to be written anew. What was old when it was counted was written since, or is gone, if
+/// anything was written at all.
+fn is_done(versions: &Versions, wrote: bool) -> bool {
+    let is_new = |kind: &Kind| kind.versions.keys().all(|version| *version >= kind.current);
+    versions.schema.found == versions.schema.known && (wrote || versions.kinds.iter().all(is_new))
 }
 
 /// Whether there are records whose version cannot be told.
@@ -118,7 +113,7 @@ fn table(versions: &Versions, up: bool, dry_run: bool) -> String {
         };
         lines.push(format!("{}: {counts}{damaged}{written}", kind.kind));
     }
-    let state = match (is_done(versions), up, dry_run) {
+    let state = match (is_done(versions, up && !dry_run), up, dry_run) {
         (true, false, _) => "all is up to date",
         (true, true, _) => "done: all is up to date",
         (false, true, true) => "nothing was written",
@@ -146,8 +141,12 @@ fn sizes(compacted: Option<Compacted>) -> String {
 }
 
 fn rerendered(sum: &Rerendered) -> String {
+    let refused = match sum.refused_originals {
+        0 => String::new(),
+        refused => format!(" ({refused} of them as the upload that was kept is refused now)"),
+    };
     format!(
-        "{} pictures: {} made anew of the upload, {} of the largest rendition, {} made with these settings already, \
+        "{} pictures: {} made anew of the upload, {} of the largest rendition{refused}, {} made with these settings already, \
          {} too small, {} replaced meanwhile, {} failed",
         sum.pictures,
         sum.from_original,

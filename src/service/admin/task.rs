@@ -142,6 +142,13 @@ pub enum Event {
         /// How many there are, where that is known.
         of: Option<u64>,
     },
+    /// Something of a user that is damaged, and was passed over.
+    Damaged {
+        /// Whose.
+        user_id: UserId,
+        /// What, and what that means.
+        reason: String,
+    },
     /// The next bytes of an archive.
     Data(Chunk),
     /// An archive is whole.

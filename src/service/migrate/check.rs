@@ -2,8 +2,11 @@
 
 use crate::auth::password;
 use crate::domain::picture::Picture;
+use crate::imaging::accepted_format;
 use crate::imaging::plain_jpeg_dimensions;
+use crate::service::chain;
 use crate::storage::WholeUser;
+use crate::storage::upkeep::Original;
 
 /// Longest `ThumbHash`, in bytes. Source: its specification.
 const THUMBHASH_BYTES_MAX: usize = 25;
@@ -13,9 +16,22 @@ pub(super) fn check(user: &WholeUser) -> Result<(), String> {
     if let Some(hash) = &user.account.password_hash {
         password::check_foreign(hash).map_err(|error| error.to_string())?;
     }
-    match &user.profile.picture {
-        Some(picture) => check_picture(picture, user),
-        None => Ok(()),
+    if let Some(picture) = &user.profile.picture {
+        check_picture(picture, user)?;
+    }
+    user.making.original.as_ref().map_or(Ok(()), check_original)
+}
+
+/// No more than that it is a file of a kind that is taken: decoding it is for the workers, should it ever be needed.
+fn check_original(original: &Original) -> Result<(), String> {
+    accepted_format(&original.bytes)
+        .map_err(|error| format!("the upload that was kept: {}", chain(&error)))?;
+    match original.crop {
+        Some(crop) if crop.width == 0 || crop.height == 0 => Err(format!(
+            "the crop of the upload that was kept has {} × {} pixels",
+            crop.width, crop.height
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,11 @@
 //!
 //! A row that cannot be taken over does not stop the others; each is told of. Ids stay what they are, so that tokens of
 //! the project stay valid, unless a prefix is asked for. Who is there already with that id and address is left alone,
-//! which is how an interrupted import goes on.
+//! which is how an interrupted import goes on; only a picture that did not come at first is tried again.
+
+mod row;
+
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,8 +17,8 @@ use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::auth::password;
 use crate::domain::picture::Picture;
 use crate::domain::picture::Rendition;
 use crate::domain::user::Account;
@@ -33,6 +37,7 @@ use crate::service::migrate::Outcome;
 use crate::service::pictures::described;
 use crate::service::pictures::making;
 use crate::storage;
+use crate::storage::Edit;
 use crate::storage::WholeUser;
 use crate::storage::django;
 use crate::storage::django::Project;
@@ -40,11 +45,6 @@ use crate::storage::upkeep::Making;
 
 /// Rows that are read ahead.
 const READ_AHEAD_ROWS: usize = 16;
-/// What Django writes in front of an Argon2 hash in PHC format.
-const ARGON2_PREFIX: &str = "argon2";
-/// What Django writes in the place of a hash that no password fits.
-const UNUSABLE: char = '!';
-
 /// What to take over, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FromDjango {
@@ -90,9 +90,13 @@ pub struct Imported {
     pub unchanged: u64,
     /// How many stayed out.
     pub skipped: u64,
+    /// How many were there without their picture, and have it now.
+    pub completed: u64,
+    /// How many could not be written, as what the store has in their place is damaged.
+    pub damaged: u64,
     /// How many of the new and replaced have a picture.
     pub pictures: u64,
-    /// How many of them came without something that they had.
+    /// How many of them, and of those who were there, are without something that they had.
     pub with_problems: u64,
 }
 
@@ -127,20 +131,33 @@ impl Admin {
             events.working("users", sum.rows, None).await?;
         }
         reading.await.map_err(|_| Error::Cancelled)??;
-        events.tell(Event::ImportedDjango(sum)).await
+        events.tell(Event::ImportedDjango(sum)).await?;
+        match sum.damaged {
+            0 => Ok(()),
+            damaged => Err(migrate::Error::DamagedPlaces { damaged }.into()),
+        }
     }
 
-    /// Whether somebody else has an id or an address of the project.
+    /// Whether somebody else has an id or an address of the project, in the store or in the project itself.
     async fn refuse_conflicts(&self, from: &FromDjango) -> Result<(), Error> {
         let (mut rows, reading) = rows(&from.project);
+        // Checksums: a project may have millions of addresses.
+        let mut addresses = HashSet::new();
         while let Some(row) = rows.recv().await {
-            let Ok((account, _, _)) = account(&row, from) else {
+            let Ok((account, _, _)) = row::account(&row, from) else {
                 continue;
             };
-            if let There::Conflict(reason) = self.there(&account).await? {
-                let user = account.user_id.to_string();
-                return Err(migrate::Error::Conflict { user, reason }.into());
-            }
+            let address = account.email.as_ref().map(Email::key);
+            let is_new = address.is_none_or(|key| addresses.insert(xxh3_128(key.as_bytes())));
+            let reason = match self.there(&account).await? {
+                There::Nobody | There::Same if is_new => continue,
+                There::Nobody | There::Same => {
+                    "another user of the project has the address".to_owned()
+                }
+                There::Conflict(reason) | There::Damaged(reason) | There::Taken(reason) => reason,
+            };
+            let user = account.user_id.to_string();
+            return Err(migrate::Error::Conflict { user, reason }.into());
         }
         Ok(reading.await.map_err(|_| Error::Cancelled)??)
     }
@@ -164,7 +181,7 @@ impl Admin {
             picture: false,
             problems: Vec::new(),
         };
-        let (mut account, name, problems) = match account(&row, from) {
+        let (mut account, name, problems) = match row::account(&row, from) {
             Ok(found) => found,
             Err(reason) => {
                 told.outcome = Outcome::Skipped(reason);
@@ -175,12 +192,22 @@ impl Admin {
         let replace = match self.there(&account).await? {
             There::Nobody => false,
             There::Same => {
+                if let Some(file) = &row.picture {
+                    self.complete(&account.user_id, file, from, &mut told)
+                        .await?;
+                }
                 told.user_id = Some(account.user_id);
                 return Ok(told);
             }
-            There::Conflict(_) if from.on_conflict == OnConflict::Replace => true,
+            There::Conflict(_) | There::Damaged(_) if from.on_conflict == OnConflict::Replace => {
+                true
+            }
             There::Conflict(reason) | There::Taken(reason) => {
                 told.outcome = Outcome::Skipped(reason);
+                return Ok(told);
+            }
+            There::Damaged(reason) => {
+                told.outcome = Outcome::Damaged(reason);
                 return Ok(told);
             }
         };
@@ -204,11 +231,64 @@ impl Admin {
             // Another row has it, or somebody has registered with it meanwhile.
             Err(storage::Error::AlreadyExists(what)) => {
                 told.user_id = None;
+                told.picture = false;
                 told.outcome = Outcome::Skipped(format!("another user has the {what}"));
+            }
+            // Concerns this user and what is beside them in the store, not the others.
+            Err(error @ storage::Error::Damaged { .. }) => {
+                told.user_id = None;
+                told.picture = false;
+                told.outcome = Outcome::Damaged(error.to_string());
             }
             outcome => outcome?,
         }
         Ok(told)
+    }
+
+    /// Tries a picture again that did not come with its user, who has changed nothing since.
+    async fn complete(
+        &self,
+        user: &UserId,
+        file: &str,
+        from: &FromDjango,
+        told: &mut Row,
+    ) -> Result<(), Error> {
+        let expected = match self.store.profile(user).await {
+            Ok(profile) => profile,
+            // Found by those who look for damage.
+            Err(storage::Error::NotFound(_) | storage::Error::Damaged { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if expected.picture.is_some() || expected.updated_at != expected.created_at {
+            return Ok(());
+        }
+        let Some(made) = self.picture(file, from, &mut told.problems).await? else {
+            return Ok(());
+        };
+        if !from.dry_run {
+            let changed_at = made.picture.uploaded_at.max(expected.created_at);
+            let making = Making {
+                changed_at: Some(changed_at),
+                ..made.making
+            };
+            let edit = Edit::ReplacePicture {
+                picture: made.picture,
+                renditions: made.renditions,
+                making: Box::new(making),
+            };
+            match self.store.edit_if(expected, edit).await {
+                // They were quicker.
+                Err(storage::Error::Changed | storage::Error::NotFound(_)) => return Ok(()),
+                Err(error @ storage::Error::Damaged { .. }) => {
+                    told.outcome = Outcome::Damaged(error.to_string());
+                    return Ok(());
+                }
+                outcome => drop(outcome?),
+            }
+        }
+        told.picture = true;
+        told.outcome = Outcome::Completed;
+        Ok(())
     }
 
     /// How a user stands to the store.
@@ -224,6 +304,9 @@ impl Admin {
                 return Ok(There::Conflict(reason));
             }
             Err(storage::Error::NotFound(_)) => {}
+            Err(error @ storage::Error::Damaged { .. }) => {
+                return Ok(There::Damaged(error.to_string()));
+            }
             Err(error) => return Err(error.into()),
         }
         let Some(email) = &account.email else {
@@ -234,7 +317,8 @@ impl Admin {
                 "user {} has the address",
                 found.user_id
             ))),
-            Err(storage::Error::NotFound(_)) => Ok(There::Nobody),
+            // Where the address leads to is damaged: the write tells.
+            Err(storage::Error::NotFound(_) | storage::Error::Damaged { .. }) => Ok(There::Nobody),
             Err(error) => Err(error.into()),
         }
     }
@@ -282,13 +366,18 @@ impl Imported {
             Outcome::Added => &mut self.added,
             Outcome::Replaced => &mut self.replaced,
             Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Completed => &mut self.completed,
             Outcome::Skipped(_) => &mut self.skipped,
+            Outcome::Damaged(_) => &mut self.damaged,
         };
         *counter = counter.saturating_add(1);
         if matches!(row.outcome, Outcome::Added | Outcome::Replaced) {
-            let (picture, problems) = (row.picture, !row.problems.is_empty());
-            self.pictures = self.pictures.saturating_add(u64::from(picture));
-            self.with_problems = self.with_problems.saturating_add(u64::from(problems));
+            self.pictures = self.pictures.saturating_add(u64::from(row.picture));
+        }
+        // Of those who are there already: their picture did not come this time, either.
+        if !matches!(row.outcome, Outcome::Skipped(_) | Outcome::Damaged(_)) {
+            let problems = u64::from(!row.problems.is_empty());
+            self.with_problems = self.with_problems.saturating_add(problems);
         }
     }
 }
@@ -307,6 +396,8 @@ enum There {
     Same,
     /// The id is somebody else's.
     Conflict(String),
+    /// The id is of somebody who cannot be read.
+    Damaged(String),
     /// The address is somebody else's.
     Taken(String),
 }
@@ -322,66 +413,6 @@ fn rows(project: &Project) -> (mpsc::Receiver<django::Row>, Reading) {
         Ok(read?)
     });
     (rows, reading)
-}
-
-/// The account and the name of a row, with what could not be taken over; or why there can be none.
-fn account(
-    row: &django::Row,
-    from: &FromDjango,
-) -> Result<(Account, DisplayName, Vec<String>), String> {
-    if row.id.is_empty() {
-        return Err("there is no id".to_owned());
-    }
-    let id = format!("{}{}", from.id_prefix, row.id);
-    let user_id: UserId = id.parse().map_err(|error| format!("the id: {error}"))?;
-    let email: Email =
-        (row.email.parse()).map_err(|error| format!("the e-mail address: {error}"))?;
-    if !row.is_active && !from.with_inactive {
-        return Err("the user is not active".to_owned());
-    }
-    let mut problems = Vec::new();
-    let password_hash = if row.is_active {
-        hash(&row.password, &mut problems)
-    } else {
-        problems.push("the user is not active: without a password here".to_owned());
-        None
-    };
-    // A name that is an address would show everybody what was nobody's business.
-    let mut names = row.names.iter().filter(|name| !name.contains('@'));
-    let name = match names.next().map(|name| name.parse::<DisplayName>()) {
-        Some(Ok(name)) => name,
-        Some(Err(error)) => {
-            problems.push(format!("the name: {error}"));
-            DisplayName::from_email(&email)
-        }
-        None => DisplayName::from_email(&email),
-    };
-    let account = Account {
-        user_id,
-        email: Some(email),
-        password_hash,
-        created_at: crate::domain::Timestamp::from_micros(0),
-    };
-    Ok((account, name, problems))
-}
-
-/// The hash as it is verified here.
-fn hash(stored: &str, problems: &mut Vec<String>) -> Option<String> {
-    if stored.is_empty() || stored.starts_with(UNUSABLE) {
-        return None;
-    }
-    let ours = stored
-        .strip_prefix(ARGON2_PREFIX)
-        .filter(|rest| rest.starts_with('$'));
-    // `argon2$argon2id$…` there is `$argon2id$…` everywhere else.
-    let hash = ours.unwrap_or(stored);
-    match password::check_foreign(hash) {
-        Ok(()) => Some(hash.to_owned()),
-        Err(error) => {
-            problems.push(format!("{error}: without a password here"));
-            None
-        }
-    }
 }
 
 fn whole(account: Account, name: DisplayName, made: Option<Made>) -> WholeUser {

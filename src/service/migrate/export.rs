@@ -22,6 +22,7 @@ use crate::storage;
 use crate::storage::WholeUser;
 use crate::storage::archive::Summary;
 use crate::storage::archive::Writer;
+use crate::storage::listed::ListedUser;
 
 /// Users of a page, and of one file of lines, at most.
 const PAGE_USERS: usize = 200;
@@ -63,22 +64,28 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// [`service::Error::Storage`] names what cannot be read: a damaged picture ends the export.
+    /// [`Error::LeftOut`] if something is damaged: the archive is whole without it, and each was told of.
+    /// [`service::Error::Storage`] if the disk or the database fails.
     pub(in crate::service) async fn export(&self, events: &Events) -> Result<(), service::Error> {
-        let of = Some(self.store.counts().await?.users);
+        let of = self.counted().await?.map(|counts| counts.users);
         let out = BufWriter::with_capacity(CHUNK_BYTES, ToEvents(events.clone()));
         let now = (self.clock)();
         let mut writer = blocking(move || Writer::begin(out, now)).await?;
         let mut last = None;
-        let mut done = 0_u64;
+        let (mut done, mut findings) = (0_u64, 0_u64);
         loop {
             let page = (self.store.users(last.as_ref(), PAGE_USERS, PAGE_BYTES)).await?;
             let Some(user) = page.last() else {
                 break;
             };
-            last = Some(user.account.user_id.clone());
+            last = Some(user.user_id.clone());
             done = done.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
-            writer = add(writer, page).await?;
+            let mut users = Vec::with_capacity(page.len());
+            for listed in page {
+                findings = findings.saturating_add(tell_of(&listed, events).await?);
+                users.extend(listed.whole);
+            }
+            writer = add(writer, users).await?;
             events.working("users", done, of).await?;
         }
         let exported = blocking(move || {
@@ -88,8 +95,27 @@ impl Admin {
                 .map_err(|source| storage::archive::Error::Io { attempt, source })?;
             Ok(Exported::from(summary))
         });
-        events.tell(Event::Exported(exported.await?)).await
+        events.tell(Event::Exported(exported.await?)).await?;
+        match findings {
+            0 => Ok(()),
+            findings => Err(Error::LeftOut { findings }.into()),
+        }
     }
+}
+
+/// Tells of what is damaged of a user; how much that is.
+async fn tell_of(listed: &ListedUser, events: &Events) -> Result<u64, service::Error> {
+    for error in &listed.damage {
+        let user_id = listed.user_id.clone();
+        let stays = if listed.whole.is_some() {
+            "the archive is without it"
+        } else {
+            "the archive is without this user"
+        };
+        let reason = format!("{error}; {stays}");
+        events.tell(Event::Damaged { user_id, reason }).await?;
+    }
+    Ok(u64::try_from(listed.damage.len()).unwrap_or(u64::MAX))
 }
 
 /// Hands an archive on as it is written.

@@ -56,8 +56,12 @@ pub enum Outcome {
     Replaced,
     /// Was there, the same in everything.
     Unchanged,
+    /// Was there without the picture, and has it now.
+    Completed,
     /// Stays out, for this reason.
     Skipped(String),
+    /// Could not be written: what the store has in the place is damaged, and so.
+    Damaged(String),
 }
 
 /// What became of all users of an archive.
@@ -75,6 +79,8 @@ pub struct Imported {
     pub unchanged: u64,
     /// How many stayed out.
     pub skipped: u64,
+    /// How many could not be written, as what the store has in their place is damaged.
+    pub damaged: u64,
 }
 
 impl Admin {
@@ -84,7 +90,7 @@ impl Admin {
     /// # Errors
     ///
     /// [`Error::Archive`] and [`Error::Conflict`]: nothing was written. [`Error::Stopped`]: only whole users were, and
-    /// running it again goes on from there.
+    /// running it again goes on from there. [`Error::DamagedPlaces`]: all others were; each of these was told of.
     pub(in crate::service) async fn import(
         &self,
         file: &File,
@@ -98,7 +104,8 @@ impl Admin {
             pictures: archive.pictures,
             ..Imported::default()
         };
-        let mut pass = Pass::begin(file)?;
+        let original_bytes_max = self.config.http.upload_bytes_max;
+        let mut pass = Pass::begin(file, original_bytes_max)?;
         while let Some(users) = pass.next().await {
             let writes = users
                 .iter()
@@ -110,16 +117,29 @@ impl Admin {
                     cause,
                 })?;
                 imported.count(&outcome);
-                if let Outcome::Skipped(reason) = outcome {
-                    let user_id = user.account.user_id.clone();
-                    events.tell(Event::Skipped { user_id, reason }).await?;
+                let user_id = user.account.user_id.clone();
+                match outcome {
+                    Outcome::Skipped(reason) => {
+                        events.tell(Event::Skipped { user_id, reason }).await?;
+                    }
+                    Outcome::Damaged(reason) => {
+                        events.tell(Event::Damaged { user_id, reason }).await?;
+                    }
+                    Outcome::Added
+                    | Outcome::Replaced
+                    | Outcome::Unchanged
+                    | Outcome::Completed => {}
                 }
             }
             let (done, of) = (imported.done(), Some(archive.users));
             events.working("users imported", done, of).await?;
         }
         pass.end().await?;
-        events.tell(Event::Imported(imported)).await
+        events.tell(Event::Imported(imported)).await?;
+        match imported.damaged {
+            0 => Ok(()),
+            damaged => Err(Error::DamagedPlaces { damaged }.into()),
+        }
     }
 
     /// Reads all of the archive, and finds out whether all of it may be written.
@@ -129,12 +149,12 @@ impl Admin {
         on_conflict: OnConflict,
         events: &Events,
     ) -> Result<Summary, service::Error> {
-        let mut pass = Pass::begin(file)?;
+        let mut pass = Pass::begin(file, self.config.http.upload_bytes_max)?;
         let mut done = 0_u64;
         while let Some(users) = pass.next().await {
             let verdicts = users.iter().map(|user| verdict(&self.store, user));
             for (user, found) in users.iter().zip(join_all(verdicts).await) {
-                let ((Verdict::Differs(reason), OnConflict::Fail)
+                let ((Verdict::Differs(reason) | Verdict::Damaged(reason), OnConflict::Fail)
                 | (Verdict::Taken(reason), OnConflict::Fail | OnConflict::Replace)) =
                     (found?, on_conflict)
                 else {
@@ -155,14 +175,21 @@ impl Imported {
         let counter = match outcome {
             Outcome::Added => &mut self.added,
             Outcome::Replaced => &mut self.replaced,
-            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Unchanged | Outcome::Completed => &mut self.unchanged,
             Outcome::Skipped(_) => &mut self.skipped,
+            Outcome::Damaged(_) => &mut self.damaged,
         };
         *counter = counter.saturating_add(1);
     }
 
     fn done(&self) -> u64 {
-        let done = [self.added, self.replaced, self.unchanged, self.skipped];
+        let done = [
+            self.added,
+            self.replaced,
+            self.unchanged,
+            self.skipped,
+            self.damaged,
+        ];
         done.into_iter().fold(0, u64::saturating_add)
     }
 }
@@ -173,6 +200,8 @@ enum Verdict {
     Same,
     /// The store has another user of that id.
     Differs(String),
+    /// The store has one of that id who cannot be read.
+    Damaged(String),
     /// Another user has the e-mail address.
     Taken(String),
 }
@@ -194,18 +223,12 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
         Ok(stored) if stored == *account => {}
         Ok(_) => return Ok(Verdict::Differs("the accounts differ".to_owned())),
         Err(storage::Error::NotFound(_)) => return Ok(Verdict::New),
-        Err(error @ storage::Error::Damaged { .. }) => {
-            return Ok(Verdict::Differs(error.to_string()));
-        }
-        Err(error) => return Err(error),
+        Err(error) => return unreadable_here(error),
     }
     match store.profile(&account.user_id).await {
         Ok(stored) if stored == user.profile => {}
         Ok(_) => return Ok(Verdict::Differs("the profiles differ".to_owned())),
-        Err(error @ storage::Error::Damaged { .. }) => {
-            return Ok(Verdict::Differs(error.to_string()));
-        }
-        Err(error) => return Err(error),
+        Err(error) => return unreadable_here(error),
     }
     let Some(picture) = &user.profile.picture else {
         return Ok(Verdict::Same);
@@ -214,11 +237,7 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
         match store.rendition(picture.id, rendition.size_px).await {
             Ok(stored) if stored.bytes == rendition.bytes => {}
             Ok(_) => return Ok(Verdict::Differs("the pictures differ".to_owned())),
-            // What is damaged can be replaced.
-            Err(error @ (storage::Error::Damaged { .. } | storage::Error::NotFound(_))) => {
-                return Ok(Verdict::Differs(error.to_string()));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unreadable_here(error),
         }
     }
     // An archive without the upload takes nothing away from a picture that has one.
@@ -226,16 +245,35 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
         match store.original(picture.id).await {
             Ok(Some(stored)) if stored == *original => {}
             Ok(_) => return Ok(Verdict::Differs("the kept uploads differ".to_owned())),
-            Err(error @ (storage::Error::Damaged { .. } | storage::Error::NotFound(_))) => {
-                return Ok(Verdict::Differs(error.to_string()));
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unreadable_here(error),
         }
     }
     Ok(Verdict::Same)
 }
 
+/// What is damaged in the store, or missing although something points at it, can be replaced.
+fn unreadable_here(error: storage::Error) -> Result<Verdict, storage::Error> {
+    match error {
+        storage::Error::Damaged { .. } | storage::Error::NotFound(_) => {
+            Ok(Verdict::Damaged(error.to_string()))
+        }
+        error => Err(error),
+    }
+}
+
 async fn write(
+    store: &Arc<dyn Store>,
+    user: &WholeUser,
+    on_conflict: OnConflict,
+) -> Result<Outcome, storage::Error> {
+    match written(store, user, on_conflict).await {
+        // Concerns this user and what is beside them in the store, not the others.
+        Err(error @ storage::Error::Damaged { .. }) => Ok(Outcome::Damaged(error.to_string())),
+        other => other,
+    }
+}
+
+async fn written(
     store: &Arc<dyn Store>,
     user: &WholeUser,
     on_conflict: OnConflict,
@@ -250,11 +288,14 @@ async fn write(
             }
             outcome => outcome.map(|()| Outcome::Added),
         },
-        (Verdict::Differs(_), OnConflict::Replace) => put(true).await.map(|()| Outcome::Replaced),
+        (Verdict::Differs(_) | Verdict::Damaged(_), OnConflict::Replace) => {
+            put(true).await.map(|()| Outcome::Replaced)
+        }
+        (Verdict::Damaged(reason), OnConflict::Skip) => Ok(Outcome::Damaged(reason)),
         (Verdict::Differs(reason) | Verdict::Taken(reason), OnConflict::Skip) => {
             Ok(Outcome::Skipped(reason))
         }
-        (Verdict::Differs(_), OnConflict::Fail) => {
+        (Verdict::Differs(_) | Verdict::Damaged(_), OnConflict::Fail) => {
             Err(storage::Error::AlreadyExists(storage::What::User))
         }
         (Verdict::Taken(_), OnConflict::Fail | OnConflict::Replace) => {
@@ -270,7 +311,7 @@ struct Pass {
 }
 
 impl Pass {
-    fn begin(file: &File) -> Result<Self, Error> {
+    fn begin(file: &File, original_bytes_max: u64) -> Result<Self, Error> {
         let input = file
             .try_clone()
             .and_then(|mut input| input.rewind().map(|()| input))
@@ -278,7 +319,7 @@ impl Pass {
         let (sender, users) = mpsc::channel(READ_AHEAD_USERS);
         let reader = tokio::task::spawn_blocking(move || {
             let input = BufReader::with_capacity(BUFFER_BYTES, input);
-            archive::read(input, |user| {
+            archive::read(input, original_bytes_max, |user| {
                 check(&user)?;
                 let gone = |_| "nobody waits for it any more".to_owned();
                 sender.blocking_send(user).map_err(gone)

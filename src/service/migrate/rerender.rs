@@ -2,7 +2,8 @@
 //!
 //! A picture never changes, so each gets a new id, and with it new URLs. Which settings a picture was made with is
 //! noted with it (its recipe): those that have the recipe of now are left alone, so that running it again goes on where
-//! it was. Of a rendition nothing larger than itself is made: sizes above it are left out.
+//! it was. Of a rendition nothing larger than itself is made: sizes above it are left out. An upload that the limits or
+//! the decoders of now refuse stays with the picture, which is made of the largest rendition then.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::domain::picture::Applied;
 use crate::domain::picture::Crop;
 use crate::domain::picture::Fit;
 use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::picture::Rendition;
 use crate::domain::user::UserId;
 use crate::imaging::Rendered;
 use crate::imaging::plain_jpeg_dimensions;
@@ -25,6 +28,7 @@ use crate::service::Error;
 use crate::service::admin::Admin;
 use crate::service::admin::Event;
 use crate::service::admin::Events;
+use crate::service::admin::sentence;
 use crate::service::chain;
 use crate::service::migrate;
 use crate::service::pictures::described;
@@ -56,6 +60,8 @@ pub struct Rerendered {
     pub from_original: u64,
     /// Made anew of the largest rendition, or would be.
     pub from_rendition: u64,
+    /// Those of them whose upload was kept, but is refused now. A run that writes nothing does not find out.
+    pub refused_originals: u64,
     /// Made with these settings already.
     pub unchanged: u64,
     /// Left alone: every configured size is larger than what there is.
@@ -71,6 +77,8 @@ pub struct Rerendered {
 enum Outcome {
     FromOriginal,
     FromRendition,
+    /// Of the largest rendition, as the upload is refused.
+    RefusedOriginal,
     Unchanged,
     TooSmall,
     Gone,
@@ -78,12 +86,11 @@ enum Outcome {
 
 type Told = (UserId, Result<Option<Outcome>, Error>);
 
-/// What a picture is made of.
+/// A rendition that a picture is made of.
 struct Source {
     file: Bytes,
-    original: Option<Original>,
-    /// Largest size that may be made of it; none: any.
-    size_px_max: Option<u16>,
+    /// Largest size that may be made of it.
+    size_px_max: u16,
 }
 
 impl Admin {
@@ -97,16 +104,17 @@ impl Admin {
         how: Rerender,
         events: &Events,
     ) -> Result<(), Error> {
-        let of = Some(self.store.counts().await?.pictures);
+        let of = self.counted().await?.map(|counts| counts.pictures);
         let wanted = recipe(&self.config.picture);
         let at_once = self.decoding().await.map_err(Error::NoWorker)?.at_once;
         let mut sum = Rerendered::default();
-        let mut last = None;
+        let (mut last, mut again) = (None, 0_u64);
         loop {
             let page = self.store.accounts(last.as_ref(), PAGE).await?;
             let is_last = page.len() < PAGE;
-            last = page.last().map(|account| account.user_id.clone());
-            let users = page.into_iter().map(|account| account.user_id);
+            last = page.last().map(|listed| listed.user_id.clone());
+            // Whatever has become of the account: only profile and picture are needed.
+            let users = page.into_iter().map(|listed| listed.user_id);
             let mut outcomes = stream::iter(users)
                 .map(|user| self.rerendered(user, wanted, how))
                 .buffer_unordered(at_once);
@@ -119,7 +127,9 @@ impl Admin {
                     Err(error) => {
                         sum.pictures = sum.pictures.saturating_add(1);
                         sum.failed = sum.failed.saturating_add(1);
-                        let reason = chain(&error);
+                        let died = matches!(error, Error::DecoderDied { .. });
+                        again = again.saturating_add(u64::from(died));
+                        let reason = sentence(error);
                         events
                             .tell(Event::NotRerendered { user_id, reason })
                             .await?;
@@ -134,7 +144,7 @@ impl Admin {
         events.tell(Event::Rerendered(sum)).await?;
         match sum.failed {
             0 => Ok(()),
-            failed => Err(migrate::Error::NotRerendered { failed }.into()),
+            failed => Err(migrate::Error::NotRerendered { failed, again }.into()),
         }
     }
 
@@ -191,50 +201,67 @@ impl Admin {
         if self.store.recipe(shown.id).await? == Some(wanted) {
             return Ok(Outcome::Unchanged);
         }
-        let source = self.source(shown).await?;
-        let limit = source.size_px_max.unwrap_or(u16::MAX);
-        let sizes = self.config.picture.up_to(limit).sizes_px;
-        if sizes.is_empty() {
+        let original = self.store.original(shown.id).await?;
+        let outcome = match &original {
+            None => Outcome::FromRendition,
+            Some(_) if how.dry_run => return Ok(Outcome::FromOriginal),
+            Some(kept) => match self.rendered(&kept.bytes, kept.crop, None).await {
+                Ok(rendered) => {
+                    let picture = described(&rendered, shown.uploaded_at)?;
+                    let made = (picture, rendered.renditions);
+                    self.put_in_place(user, shown.id, made, original, wanted)
+                        .await?;
+                    return Ok(Outcome::FromOriginal);
+                }
+                Err(Error::Picture(cause)) => {
+                    let (picture, cause) = (shown.id, chain(&cause));
+                    tracing::info!(%picture, cause, "the upload that was kept is refused now");
+                    Outcome::RefusedOriginal
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let source = self.largest(shown).await?;
+        if (self.config.picture.up_to(source.size_px_max).sizes_px).is_empty() {
             return Ok(Outcome::TooSmall);
         }
-        let outcome = if source.original.is_some() {
-            Outcome::FromOriginal
-        } else {
-            Outcome::FromRendition
-        };
         if how.dry_run {
             return Ok(outcome);
         }
-        let crop = source.original.as_ref().and_then(|original| original.crop);
-        let rendered = self
-            .rendered(&source.file, crop, source.size_px_max)
-            .await?;
+        let limit = Some(source.size_px_max);
+        let rendered = self.rendered(&source.file, None, limit).await?;
         let mut picture = described(&rendered, shown.uploaded_at)?;
-        if source.original.is_none() {
-            picture.applied = applied(&shown.applied, &rendered);
-        }
-        let making = Making {
-            recipe: Some(wanted),
-            original: source.original,
-            instead_of: Some(shown.id),
-            changed_at: Some((self.clock)()),
-            keyed: None,
-        };
-        (self.store)
-            .store_picture(user, picture, rendered.renditions, making)
+        picture.applied = applied(&shown.applied, &rendered);
+        let made = (picture, rendered.renditions);
+        self.put_in_place(user, shown.id, made, original, wanted)
             .await?;
         Ok(outcome)
     }
 
-    /// The upload if it was kept, else the largest rendition.
-    async fn source(&self, shown: &Picture) -> Result<Source, storage::Error> {
-        if let Some(original) = self.store.original(shown.id).await? {
-            return Ok(Source {
-                file: original.bytes.clone(),
-                original: Some(original),
-                size_px_max: None,
-            });
-        }
+    /// Stores a picture instead of the one that it was made of.
+    async fn put_in_place(
+        &self,
+        user: &UserId,
+        before: PictureId,
+        (picture, renditions): (Picture, Vec<Rendition>),
+        original: Option<Original>,
+        wanted: u64,
+    ) -> Result<(), Error> {
+        let making = Making {
+            recipe: Some(wanted),
+            original,
+            instead_of: Some(before),
+            changed_at: Some((self.clock)()),
+            keyed: None,
+        };
+        (self.store)
+            .store_picture(user, picture, renditions, making)
+            .await?;
+        Ok(())
+    }
+
+    /// The largest rendition.
+    async fn largest(&self, shown: &Picture) -> Result<Source, storage::Error> {
         let largest = shown.sizes_px.iter().max().copied().unwrap_or(0);
         let file = self.store.rendition(shown.id, largest).await?.bytes;
         let (width, height) = plain_jpeg_dimensions(&file).unwrap_or((shown.width, shown.height));
@@ -243,11 +270,7 @@ impl Admin {
             Fit::Cover => width.min(height),
             Fit::Pad | Fit::Inside => width.max(height),
         };
-        Ok(Source {
-            file,
-            original: None,
-            size_px_max: Some(size_px_max),
-        })
+        Ok(Source { file, size_px_max })
     }
 
     /// Renders a file; where the server's uploads have taken all places, after them.
@@ -271,9 +294,12 @@ impl Admin {
 impl Rerendered {
     fn count(&mut self, outcome: Outcome) {
         self.pictures = self.pictures.saturating_add(1);
+        if matches!(outcome, Outcome::RefusedOriginal) {
+            self.refused_originals = self.refused_originals.saturating_add(1);
+        }
         let counter = match outcome {
             Outcome::FromOriginal => &mut self.from_original,
-            Outcome::FromRendition => &mut self.from_rendition,
+            Outcome::FromRendition | Outcome::RefusedOriginal => &mut self.from_rendition,
             Outcome::Unchanged => &mut self.unchanged,
             Outcome::TooSmall => &mut self.too_small,
             Outcome::Gone => &mut self.gone,

@@ -81,6 +81,13 @@ pub(super) struct PictureLine {
     /// Only where the upload was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) original: Option<OriginalLine>,
+    /// Only where it is known.
+    #[serde(
+        default,
+        with = "in_hexadecimal",
+        skip_serializing_if = "Option::is_none"
+    )]
+    recipe: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -112,11 +119,12 @@ impl PictureLine {
         format!("originals/{id}")
     }
 
-    /// What is said of a picture, of each of its files and of its upload.
+    /// What is said of a picture, of each of its files, of its upload and of the settings that it was made with.
     pub(super) fn of(
         picture: &Picture,
         files: Vec<FileLine>,
         original: Option<OriginalLine>,
+        recipe: Option<u64>,
     ) -> Self {
         Self {
             id: picture.id,
@@ -127,6 +135,7 @@ impl PictureLine {
             uploaded_at: picture.uploaded_at,
             files,
             original,
+            recipe,
         }
     }
 
@@ -162,6 +171,7 @@ impl UserLine {
 
     /// The user, still without the files of the picture.
     pub(super) fn into_user(self) -> WholeUser {
+        let recipe = (self.profile.picture.as_ref()).and_then(|picture| picture.recipe);
         WholeUser {
             account: Account {
                 user_id: self.user_id.clone(),
@@ -177,7 +187,10 @@ impl UserLine {
                 updated_at: self.profile.updated_at,
             },
             renditions: Vec::new(),
-            making: Making::default(),
+            making: Making {
+                recipe,
+                ..Making::default()
+            },
         }
     }
 }
@@ -210,6 +223,32 @@ mod rfc_3339 {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// A number as 16 hexadecimal digits: many readers of JSON know no integers above 2^53.
+mod in_hexadecimal {
+    use serde::Deserialize as _;
+    use serde::Deserializer;
+    use serde::Serializer;
+    use serde::de::Error as _;
+
+    #[expect(clippy::ref_option, reason = "serde calls it with a reference")]
+    pub(super) fn serialize<S: Serializer>(number: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+        match number {
+            Some(number) => to.collect_str(&format_args!("{number:016x}")),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+        let text = String::deserialize(from)?;
+        // The parser of numbers would take a sign and fewer digits, too.
+        let number = u64::from_str_radix(&text, 16).ok();
+        let number = number.filter(|number| format!("{number:016x}") == text);
+        let wrong =
+            || D::Error::custom(format!("{text:?} is not 16 lower-case hexadecimal digits"));
+        number.map(Some).ok_or_else(wrong)
     }
 }
 

@@ -16,7 +16,6 @@ use crate::storage::archive::FORMAT;
 use crate::storage::archive::HEAD_BYTES_MAX;
 use crate::storage::archive::HEAD_PATH;
 use crate::storage::archive::MANIFEST_PATH;
-use crate::storage::archive::ORIGINAL_BYTES_MAX;
 use crate::storage::archive::PICTURE_FILE_BYTES_MAX;
 use crate::storage::archive::PICTURE_FILES_MAX;
 use crate::storage::archive::Summary;
@@ -34,13 +33,14 @@ use crate::storage::archive::users_path;
 use crate::storage::upkeep::Original;
 
 /// Reads a whole archive; hands over each user once all of their files are there and match their checksums. `take`
-/// may refuse one, with the reason. That all users were the right ones is known when this returns `Ok`, not before.
+/// may refuse one, with the reason. An upload that was kept may have `original_bytes_max` bytes. That all users were the right ones is known when this returns `Ok`, not before.
 ///
 /// # Errors
 ///
 /// [`Error::Refused`] names the entry and what is wrong with it, [`Error::TooNew`], [`Error::Io`].
 pub fn read(
     input: impl Read,
+    original_bytes_max: u64,
     mut take: impl FnMut(WholeUser) -> Result<(), String>,
 ) -> Result<Summary, Error> {
     let mut tar = tar::Archive::new(input);
@@ -56,6 +56,7 @@ pub fn read(
         picture_files: 0,
         last: None,
         summary: Summary::default(),
+        original_bytes_max,
     };
     let mut number = 1_u64;
     loop {
@@ -91,6 +92,7 @@ struct Reading {
     picture_files: u64,
     last: Option<UserId>,
     summary: Summary,
+    original_bytes_max: u64,
 }
 
 impl Reading {
@@ -190,7 +192,12 @@ impl Reading {
             sha256: &original.sha256,
         };
         let path = PictureLine::original_path(picture.id);
-        let bytes = told.read(&path, place, ORIGINAL_BYTES_MAX, entries)?;
+        if original.bytes > self.original_bytes_max {
+            let (actual, limit) = (original.bytes, self.original_bytes_max);
+            let reason = format!("it has {actual} bytes, http.upload_bytes_max is {limit}");
+            return Err(refused(path, reason));
+        }
+        let bytes = told.read(&path, place, self.original_bytes_max, entries)?;
         self.summary.originals = self.summary.originals.saturating_add(1);
         self.summary.original_bytes = self.summary.original_bytes.saturating_add(original.bytes);
         Ok(Original {

@@ -158,7 +158,7 @@ fn line(user: &WholeUser) -> UserLine {
             sha256: sha256(&original.bytes),
             crop: original.crop,
         });
-        PictureLine::of(picture, files.collect(), original)
+        PictureLine::of(picture, files.collect(), original, user.making.recipe)
     });
     UserLine::of(&user.account, &user.profile, picture)
 }

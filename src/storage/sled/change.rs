@@ -77,6 +77,8 @@ pub(super) struct Done {
     pub(super) removed: Option<(PictureId, Vec<u16>)>,
     /// Whether anything was written.
     pub(super) wrote: bool,
+    /// How many records were written anew.
+    pub(super) renewed: u64,
 }
 
 impl Change {

@@ -55,7 +55,7 @@ pub(super) enum Request {
     Read(Reading),
     /// To open the database anew if it needs that. Answered when reads work again, or not for now.
     Heal(oneshot::Sender<()>),
-    /// To put a copy of the database in its place. Answered when the store is open again.
+    /// To put a copy of the database in its place. Answered when the files of the old one are gone.
     Exchange(Copy, oneshot::Sender<Result<(), Error>>),
     /// To leave the data so that the next opening is quick, and end.
     Close(oneshot::Sender<Result<(), Error>>),
@@ -71,7 +71,7 @@ pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
 /// What the system says.
 pub(super) fn start(
     shared: Arc<Shared>,
-    held: DataDir,
+    held: Arc<DataDir>,
     (witness, reserve): (Witness, Reserve),
     requests: Receiver<Request>,
 ) -> io::Result<JoinHandle<()>> {
@@ -84,7 +84,7 @@ pub(super) fn start(
         .name("store-commit".to_owned())
         .spawn(move || {
             let closed = committer.run(requests);
-            // Free for others before anybody hears that it is closed.
+            // Free for others before anybody hears that it is closed, unless a copy still has files there.
             drop(held);
             if let Some((answer, outcome)) = closed {
                 let _ = answer.send(outcome);
@@ -129,9 +129,7 @@ impl Committer {
                     }
                     let _ = answer.send(());
                 }
-                Request::Exchange(copy, answer) => {
-                    let _ = answer.send(self.exchange(copy));
-                }
+                Request::Exchange(copy, answer) => self.exchange_and_answer(copy, answer),
                 Request::Close(answer) => {
                     // Whoever still waits is told so, and what they have brought along is let go.
                     drop(requests);

@@ -4,7 +4,7 @@
 //!    meanwhile are noted by the writing thread once their commit can be seen, and copied again.
 //! 2. Everything is compared with the original.
 //! 3. Between two commits the writing thread copies the last noted keys, syncs, and puts the copy in the place of the
-//!    database ([`exchange`]). Reads and writes wait for no more than that.
+//!    database ([`exchange`]). Reads and writes wait for no more than that: the old files are removed by a thread.
 //!
 //! A stop at any moment leaves `db` as the old database or the new one, whole and equal; what else there is goes away
 //! with the next opening ([`exchange::settle`]).
@@ -24,6 +24,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::data_dir;
+use crate::storage::data_dir::DataDir;
 use crate::storage::sled::commit;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Table;
@@ -98,7 +99,9 @@ pub(super) struct Copy {
     /// Entries that looked different: of keys that were just being written, or wrong.
     suspects: Keys,
     is_left: bool,
-    /// Given back after the files are gone.
+    /// Nobody else gets the directory before the files are gone, even if the store was closed meanwhile.
+    _held: Arc<DataDir>,
+    /// Given back last: whoever gets it finds neither files nor a lock.
     _alone: OwnedMutexGuard<()>,
 }
 
@@ -111,6 +114,8 @@ impl Copy {
     pub(super) fn make(shared: &Arc<Shared>, watch: &Watch) -> Result<Self, Error> {
         let alone = Arc::clone(&shared.copying).try_lock_owned();
         let alone = alone.map_err(|_| stopped("another compaction is running"))?;
+        let held = shared.held.upgrade();
+        let held = held.ok_or_else(|| stopped("the store was closed"))?;
         shared.touched.begin();
         // From here on a failure ends the notes. And as the database is sound, so is its name.
         if !shared.is_sound(shared.engine.blocking_read().as_ref()) {
@@ -122,6 +127,7 @@ impl Copy {
             engine: None,
             suspects: Keys::new(),
             is_left: false,
+            _held: held,
             _alone: alone,
         };
         exchange::remove_left(&shared.data_dir).map_err(|error| io_failed(ATTEMPT, error))?;

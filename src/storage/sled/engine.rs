@@ -263,7 +263,7 @@ pub(super) fn failed(attempt: &'static str, error: ::sled::Error) -> Error {
     match error {
         ::sled::Error::Corruption { .. } => Error::Damaged {
             what: What::Record,
-            detail: error.to_string(),
+            detail: "a page of the database cannot be read".to_owned(),
         },
         ::sled::Error::Io(error) => io_failed(attempt, error),
         other => Error::Io {

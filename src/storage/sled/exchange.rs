@@ -13,6 +13,8 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -21,6 +23,7 @@ use rustix::fs::CWD;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use tokio::sync::OwnedMutexGuard;
+use tokio::sync::oneshot;
 
 use crate::storage::Error;
 use crate::storage::data_dir;
@@ -36,13 +39,61 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
+type Answer = oneshot::Sender<Result<(), Error>>;
+
+/// What an exchange leaves to be removed, and who is to hear of it then.
+struct Left {
+    original: Option<Engine>,
+    copy: Copy,
+    outcome: Result<(), Error>,
+    answer: Answer,
+}
+
+impl Left {
+    fn remove(left: &Mutex<Option<Self>>) {
+        let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(left) = left else { return };
+        // Before its files go.
+        if !left.original.is_none_or(Engine::release) {
+            tracing::warn!("a thread of the old database hangs; it keeps its file until the end");
+        }
+        drop(left.copy);
+        // A caller that has gone away does not want to know.
+        drop(left.answer.send(left.outcome));
+    }
+}
+
 impl Committer {
-    /// Puts a copy in the place of the database.
+    /// Puts a copy in the place of the database, and has a thread remove what is not the database then: writes do not
+    /// wait for gigabytes to be unlinked. Answers when they are gone, so that whoever has the answer may begin again.
+    ///
+    /// A stop meanwhile leaves them to the next opening. Until they are gone the copy holds the data directory and keeps
+    /// others from beginning.
+    pub(super) fn exchange_and_answer(&mut self, mut copy: Copy, answer: Answer) {
+        let (outcome, original) = match self.exchange(&mut copy) {
+            Ok(original) => (Ok(()), original),
+            Err(error) => (Err(error), None),
+        };
+        let left = Arc::new(Mutex::new(Some(Left {
+            original,
+            copy,
+            outcome,
+            answer,
+        })));
+        let thread = std::thread::Builder::new().name("store-remove".to_owned());
+        let theirs = Arc::clone(&left);
+        if let Err(error) = thread.spawn(move || Left::remove(&theirs)) {
+            tracing::warn!(%error, "no thread to remove the old database; writes wait for that");
+            Left::remove(&left);
+        }
+    }
+
+    /// Puts a copy in the place of the database; answers with that.
     ///
     /// # Errors
     ///
     /// Those of [`Copy::complete`] and of renaming: the database stays.
-    pub(super) fn exchange(&mut self, mut copy: Copy) -> Result<(), Error> {
+    fn exchange(&mut self, copy: &mut Copy) -> Result<Option<Engine>, Error> {
         // Else what it holds could still be taken back.
         if !self.is_sound() || !self.shared.undo.is_empty() {
             return Err(commit::not_open());
@@ -65,11 +116,7 @@ impl Committer {
             }
             return Err(io_failed(ATTEMPT, error));
         }
-        let original = self.put_in_place(copy.take_engine()?);
-        if !original.is_none_or(Engine::release) {
-            tracing::warn!("a thread of the old database hangs; it keeps its file until the end");
-        }
-        Ok(())
+        Ok(self.put_in_place(copy.take_engine()?))
     }
 
     /// Lets readers go on with another engine; answers with the one before.

@@ -105,6 +105,7 @@ impl Writes<'_> {
     /// Writes records anew in the version of this program.
     pub(super) fn forward(&mut self, table: Table, keys: &[Vec<u8>]) -> Result<Done, Error> {
         let (_, current) = version_of(table);
+        let mut renewed = 0_u64;
         for key in keys {
             // Gone, or written anew by somebody else since it was looked at.
             let Some(bytes) = self.view.find(table, key)? else {
@@ -114,10 +115,12 @@ impl Writes<'_> {
                 && let Ok(bytes) = anew(table, key, &bytes)
             {
                 self.write_bytes(table, key, bytes);
+                renewed = renewed.saturating_add(1);
             }
         }
         Ok(Done {
             wrote: true,
+            renewed,
             ..Done::default()
         })
     }

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::domain::picture::Picture;
 use crate::domain::picture::PictureId;
 use crate::domain::picture::Rendition;
 use crate::domain::user::Account;
@@ -15,6 +16,8 @@ use crate::storage::Error;
 use crate::storage::StoredRendition;
 use crate::storage::What;
 use crate::storage::WholeUser;
+use crate::storage::listed::ListedAccount;
+use crate::storage::listed::ListedUser;
 use crate::storage::record;
 use crate::storage::record::AccountRecord;
 use crate::storage::record::BlobRecord;
@@ -97,19 +100,21 @@ pub(super) fn accounts(
     engine: &Engine,
     after: Option<&UserId>,
     count: usize,
-) -> Result<Vec<Account>, Error> {
+) -> Result<Vec<ListedAccount>, Error> {
     // No id has a zero byte, so the first possible key behind an id is the id and a zero.
     let from = after.map_or_else(Vec::new, |id| [id.as_str().as_bytes(), &[0]].concat());
     let entries = loop {
         // Entries that are not durable are taken out again below, so there must be as many more.
         let wanted = count.saturating_add(engine.undo.of(Table::Accounts).len());
         let range = engine.accounts.range(from.as_slice()..).take(wanted);
-        let mut entries: Before = range
-            .map(|entry| {
-                let (key, bytes) = entry.map_err(|error| failed("list the accounts", error))?;
-                Ok((key.to_vec(), Some(bytes)))
-            })
-            .collect::<Result<_, Error>>()?;
+        let entries = range.map(|entry| {
+            let (key, bytes) = entry.map_err(|error| failed("list the accounts", error))?;
+            Ok((key.to_vec(), Some(bytes)))
+        });
+        let mut entries: Before = match entries.collect::<Result<_, Error>>() {
+            Err(Error::Damaged { .. }) => return accounts_by_profiles(engine, &from, count),
+            entries => entries?,
+        };
         let is_all = entries.len() < wanted;
         let last = entries.keys().next_back().cloned();
         // After the database, as everywhere.
@@ -127,11 +132,38 @@ pub(super) fn accounts(
     entries
         .filter_map(|(key, bytes)| Some((key, bytes?)))
         .map(|(key, bytes)| {
-            let record: AccountRecord =
-                record::decode(&key, &bytes).map_err(|error| damaged(What::User, &error))?;
-            Ok(record.into_account(user_of_key(&key)?))
+            let user_id = user_of_key(&key)?;
+            let record = record::decode::<AccountRecord>(&key, &bytes);
+            let account = record.map(|record| record.into_account(user_id.clone()));
+            let account = account.map_err(|error| damaged(What::User, &error));
+            Ok(ListedAccount { user_id, account })
         })
         .collect()
+}
+
+/// The same where pages of the accounts cannot be read: the profiles tell who there is, and each account is asked for
+/// by itself.
+fn accounts_by_profiles(
+    engine: &Engine,
+    from: &[u8],
+    count: usize,
+) -> Result<Vec<ListedAccount>, Error> {
+    let mut listed = Vec::new();
+    for key in engine.profiles.range(from..).keys() {
+        if listed.len() >= count {
+            break;
+        }
+        let key = key.map_err(|error| failed("list the accounts", error))?;
+        let user_id = user_of_key(&key)?;
+        match account(engine, &user_id) {
+            Err(Error::NotFound(_)) => {}
+            account @ (Ok(_) | Err(Error::Damaged { .. })) => {
+                listed.push(ListedAccount { user_id, account });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listed)
 }
 
 /// The users behind `after`, in order, with all that is theirs. To be called by the writing thread, so that they are
@@ -141,52 +173,100 @@ pub(super) fn users(
     after: Option<&UserId>,
     count: usize,
     bytes_max: u64,
-) -> Result<Vec<WholeUser>, Error> {
+) -> Result<Vec<ListedUser>, Error> {
     let mut users = Vec::new();
     let mut bytes = 0_u64;
-    for account in accounts(engine, after, count)? {
-        let user_id = account.user_id.clone();
-        let profile = profile(engine, &user_id).map_err(|error| match error {
-            Error::NotFound(what) => Error::Damaged {
-                what,
-                detail: format!("{user_id} has an account but no profile"),
-            },
-            other => other,
-        })?;
-        let mut renditions = Vec::new();
-        let mut making = Making::default();
-        for &size_px in profile.picture.iter().flat_map(|shown| &shown.sizes_px) {
-            let Some(shown) = &profile.picture else { break };
-            let found = rendition(engine, shown.id, size_px);
-            let file = found.map_err(|error| match error {
-                Error::NotFound(what) => Error::Damaged {
-                    what,
-                    detail: format!("{} of {user_id} is missing", shown.id),
-                },
-                other => other,
-            })?;
-            let length = u64::try_from(file.bytes.len()).unwrap_or(u64::MAX);
-            bytes = bytes.saturating_add(length);
-            let bytes = file.bytes;
-            renditions.push(Rendition { size_px, bytes });
-        }
-        if let Some(shown) = &profile.picture {
-            making.recipe = manifest(engine, shown.id)?.recipe;
-            making.original = original(engine, shown.id)?;
-        }
-        let kept = making.original.as_ref().map_or(0, |kept| kept.bytes.len());
-        bytes = bytes.saturating_add(u64::try_from(kept).unwrap_or(u64::MAX));
-        users.push(WholeUser {
-            account,
-            profile,
-            renditions,
-            making,
+    for ListedAccount { user_id, account } in accounts(engine, after, count)? {
+        let mut damage = Vec::new();
+        let whole = match account {
+            Ok(account) => whole(engine, account, &mut damage)?,
+            Err(error) => sound::<WholeUser>(Err(error), &mut damage)?,
+        };
+        bytes = bytes.saturating_add(whole.as_ref().map_or(0, picture_bytes));
+        users.push(ListedUser {
+            user_id,
+            whole,
+            damage,
         });
         if bytes >= bytes_max {
             break;
         }
     }
     Ok(users)
+}
+
+/// Somebody with an account, as far as they can be read; none without a profile that can.
+fn whole(
+    engine: &Engine,
+    account: Account,
+    damage: &mut Vec<Error>,
+) -> Result<Option<WholeUser>, Error> {
+    let user_id = account.user_id.clone();
+    let found = profile(engine, &user_id).map_err(|error| match error {
+        Error::NotFound(what) => Error::Damaged {
+            what,
+            detail: format!("{user_id} has an account but no profile"),
+        },
+        other => other,
+    });
+    let Some(mut profile) = sound(found, damage)? else {
+        return Ok(None);
+    };
+    let mut renditions = Vec::new();
+    let mut making = Making::default();
+    if let Some(shown) = profile.picture.take()
+        && let Some((files, recipe)) = sound(files(engine, &shown), damage)?
+    {
+        renditions = files;
+        making.recipe = recipe;
+        making.original = sound(original(engine, shown.id), damage)?.flatten();
+        profile.picture = Some(shown);
+    }
+    Ok(Some(WholeUser {
+        account,
+        profile,
+        renditions,
+        making,
+    }))
+}
+
+/// All files of a picture, and the settings that it was made with.
+fn files(engine: &Engine, shown: &Picture) -> Result<(Vec<Rendition>, Option<u64>), Error> {
+    let found = |size_px: &u16| {
+        let bytes = rendition(engine, shown.id, *size_px)?.bytes;
+        let size_px = *size_px;
+        Ok(Rendition { size_px, bytes })
+    };
+    let files: Result<Vec<_>, Error> = shown.sizes_px.iter().map(found).collect();
+    let files = files.and_then(|files| Ok((files, manifest(engine, shown.id)?.recipe)));
+    files.map_err(|error| match error {
+        Error::NotFound(what) => Error::Damaged {
+            what,
+            detail: format!("{} is missing", shown.id),
+        },
+        other => other,
+    })
+}
+
+/// What was found; none for what is damaged, which is noted.
+fn sound<T>(found: Result<T, Error>, damage: &mut Vec<Error>) -> Result<Option<T>, Error> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error @ Error::Damaged { .. }) => {
+            damage.push(error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of a user's files and of the upload that was kept.
+fn picture_bytes(user: &WholeUser) -> u64 {
+    let files = user.renditions.iter().map(|file| file.bytes.len());
+    let kept = user.making.original.iter().map(|kept| kept.bytes.len());
+    files.chain(kept).fold(0, |sum, bytes| {
+        sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))
+    })
 }
 
 /// The user whose id a key is.
@@ -244,7 +324,10 @@ pub(super) fn blob_bytes(
 ) -> Result<Bytes, Error> {
     let wrong = |detail: String| Error::Damaged {
         what: What::Picture,
-        detail: format!("{picture} at {} px: {detail}", blob.size_px),
+        detail: match blob.size_px {
+            BlobRecord::ORIGINAL => format!("the upload that was kept of {picture}: {detail}"),
+            size_px => format!("{picture} at {size_px} px: {detail}"),
+        },
     };
     let mut bytes = Vec::with_capacity(usize::try_from(blob.length).unwrap_or(0));
     for key in chunk::keys(owner, picture, blob) {

@@ -11,6 +11,9 @@ use std::ops::Bound;
 use crate::domain::picture::PictureId;
 use crate::domain::user::Email;
 use crate::domain::user::UserId;
+use crate::storage::audit::Section;
+use crate::storage::sled::audit;
+use crate::storage::sled::audit::Entry;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Table;
@@ -44,11 +47,9 @@ fn beside_all(engine: &Engine, change: &Change) {
         }
         Change::ReplacePicture { user, picture, .. } => (user, None, Some(picture.id)),
         Change::DeleteUser { user } | Change::RemovePicture { user, .. } => (user, None, None),
-        // They replace values by others of the same keys, or put right what is broken anyway.
-        Change::SetPasswordHash { .. }
-        | Change::Rename { .. }
-        | Change::Mend { .. }
-        | Change::Forward { .. } => return,
+        Change::Mend { entry, .. } => return beside_entry(engine, entry),
+        // They replace values by others of the same keys.
+        Change::SetPasswordHash { .. } | Change::Rename { .. } | Change::Forward { .. } => return,
     };
     beside_user(engine, user);
     if concerns_keys(change) {
@@ -74,6 +75,35 @@ fn concerns_keys(change: &Change) -> bool {
         Change::ReplacePicture { making, .. } => making.keyed.is_some(),
         Change::RemovePicture { .. } => false,
         _ => true,
+    }
+}
+
+/// What is mended is removed with all that belongs to it, from between what others need.
+fn beside_entry(engine: &Engine, entry: &Entry) {
+    let key = entry.key.as_slice();
+    match entry.section {
+        Section::Profiles => {
+            let Ok(user) = lookup::user_of_key(key) else {
+                return;
+            };
+            beside_user(engine, &user);
+            let shown = lookup::profile_record(engine, &user).ok();
+            if let Some(shown) = shown.and_then(|profile| profile.picture) {
+                let id = shown.id.as_bytes();
+                beside(engine, Table::Pictures, id, id);
+            }
+        }
+        Section::Pictures => {
+            beside(engine, Table::Pictures, key, key);
+            let manifest = audit::id(key).and_then(|id| lookup::manifest(engine, id));
+            if let Ok(manifest) = manifest {
+                beside_user(engine, &manifest.owner);
+            }
+        }
+        Section::Keys => beside(engine, Table::Keys, key, key),
+        Section::Parts => beside(engine, Table::Chunks, key, key),
+        // Not mended, or written under the same key.
+        Section::Accounts | Section::Emails | Section::Counts => {}
     }
 }
 

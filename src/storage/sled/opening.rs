@@ -70,7 +70,7 @@ pub(in crate::storage) async fn open(config: &config::Storage) -> Result<Arc<dyn
 }
 
 fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
-    let data_dir = DataDir::lock(&config.data_dir)?;
+    let data_dir = Arc::new(DataDir::lock(&config.data_dir)?);
     let witness = Witness::open(data_dir.path())
         .map_err(|error| io_failed("open the note of the last commit", error))?;
     let mut reserve = Reserve::find(data_dir.path());
@@ -86,6 +86,7 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
         touched: Touched::default(),
         copying: Arc::default(),
         data_dir: config.data_dir.clone(),
+        held: Arc::downgrade(&data_dir),
         free_bytes_min: config.free_bytes_min,
         lacking_bytes: AtomicU64::new(if reserve.is_held() {
             0

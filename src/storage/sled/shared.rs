@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use tokio::sync::{Mutex, RwLock};
 use crate::storage::Error;
 use crate::storage::activity::Activity;
 use crate::storage::data_dir;
+use crate::storage::data_dir::DataDir;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
@@ -28,6 +30,8 @@ pub(super) struct Shared {
     /// Held by that copy for as long as it has files.
     pub(super) copying: Arc<Mutex<()>>,
     pub(super) data_dir: PathBuf,
+    /// The lock of that directory: the writing thread's, and for as long as it has files, a copy's.
+    pub(super) held: Weak<DataDir>,
     pub(super) free_bytes_min: u64,
     /// What must be free before anything is written again, in bytes; 0 while the reserve is held.
     pub(super) lacking_bytes: AtomicU64,

@@ -33,8 +33,8 @@ pub(super) async fn forward(
     } = step.await?;
     let raise = seen.next.is_none() && store.schema().await?.found < SCHEMA_VERSION;
     if write && (raise || !keys.is_empty()) {
-        seen.written = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-        store.write(Change::Forward { table, keys }).await?;
+        // Some of them may be gone, or new by now.
+        seen.written = store.write(Change::Forward { table, keys }).await?.renewed;
     }
     Ok(seen)
 }

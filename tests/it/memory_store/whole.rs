@@ -2,6 +2,7 @@
 
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, Profile, UserId};
+use pockitd::storage::listed::ListedUser;
 use pockitd::storage::upkeep::{Keyed, KeyedUpload, Making};
 use pockitd::storage::{Edit, Error, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
@@ -114,7 +115,7 @@ impl State {
         after: Option<&UserId>,
         count: usize,
         bytes_max: u64,
-    ) -> Vec<WholeUser> {
+    ) -> Vec<ListedUser> {
         let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
         let mut bytes = 0;
         let mut users = Vec::new();
@@ -135,7 +136,7 @@ impl State {
             let making = shown.map_or_else(Making::default, |shown| self.making(shown.id));
             let kept = making.original.as_ref();
             bytes += kept.map_or(0, |kept| kept.bytes.len() as u64);
-            users.push(WholeUser {
+            let whole = WholeUser {
                 account: account.clone(),
                 profile,
                 renditions,
@@ -145,7 +146,8 @@ impl State {
                     keyed: None,
                     ..making
                 },
-            });
+            };
+            users.push(whole.into());
             if bytes >= bytes_max {
                 break;
             }

@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{Origin, archive, entries, home, listed};
-use crate::support::fixture;
+use super::rerender::rerender;
+use super::{Origin, archive, entries, home, import, listed};
 use crate::support::process::assert_failed;
+use crate::support::{Server, Setup, fixture};
 
 type Entries = Vec<(String, Vec<u8>)>;
 type Meddle<'m> = Box<dyn Fn(&mut Entries) + 'm>;
@@ -17,6 +18,7 @@ pub fn seal(entries: &mut Entries) {
     let lines = String::from_utf8(entries[1].1.clone()).unwrap();
     let mut users = Vec::new();
     let (mut pictures, mut count, mut length) = (0, 0, 0);
+    let (mut originals, mut original_bytes) = (0, 0);
     for line in lines.lines() {
         let mut user: Value = serde_json::from_str(line).unwrap();
         let named = user.pointer_mut("/profile/picture/files");
@@ -32,11 +34,23 @@ pub fn seal(entries: &mut Entries) {
                 }
             }
         }
+        if let Some(kept) = user.pointer_mut("/profile/picture/original") {
+            let path = kept["path"].as_str().unwrap();
+            let (_, bytes) = files.iter().find(|(found, _)| found == path).unwrap();
+            originals += 1;
+            original_bytes += bytes.len();
+            kept["bytes"] = json!(bytes.len());
+            kept["sha256"] = json!(sha256(bytes));
+        }
         users.push(user.to_string() + "\n");
     }
     entries[1].1 = users.concat().into_bytes();
-    let manifest = json!({ "format": "pockitd-archive", "version": 1, "users": users.len(), "pictures": pictures,
+    let mut manifest = json!({ "format": "pockitd-archive", "version": 1, "users": users.len(), "pictures": pictures,
         "picture_files": count, "picture_bytes": length, "users_sha256": sha256(&entries[1].1) });
+    if originals > 0 {
+        manifest["originals"] = json!(originals);
+        manifest["original_bytes"] = json!(original_bytes);
+    }
     if let Some((_, last)) = entries.iter_mut().find(|(path, _)| path == "manifest.json") {
         *last = manifest.to_string().into_bytes();
     }
@@ -206,6 +220,11 @@ fn meddled_archive_is_refused_and_nothing_is_written() {
             true,
             "pixels",
         ),
+        (
+            Box::new(|all| in_lines(all, "\"recipe\":\"", "\"recipe\":\"+")),
+            true,
+            "16 lower-case hexadecimal digits",
+        ),
     ];
     let home = home();
     for (number, (meddle, careful, word)) in cases.into_iter().enumerate() {
@@ -223,6 +242,88 @@ fn meddled_archive_is_refused_and_nothing_is_written() {
         assert_eq!(outcome.stderr.trim_end().lines().count(), 1);
     }
     assert_eq!(listed(&home), "");
+}
+
+#[test]
+fn archive_without_recipes_is_read_and_its_pictures_are_of_unknown_settings() {
+    let origin = Origin::new();
+    let mut older = entries(&origin.export());
+    let lines = String::from_utf8(older[1].1.clone()).unwrap();
+    let lines = lines.lines().map(|line| {
+        let mut user: Value = serde_json::from_str(line).unwrap();
+        if let Some(picture) = user.pointer_mut("/profile/picture") {
+            let known = picture.as_object_mut().map(|it| it.remove("recipe"));
+            assert!(known.is_none_or(|known| known.is_some()));
+        }
+        user.to_string() + "\n"
+    });
+    older[1].1 = lines.collect::<String>().into_bytes();
+    seal(&mut older);
+    let home = home();
+
+    import(&home, &[&archive(&home, &older)]);
+
+    let dry = rerender(&home, &["--dry-run"]);
+    assert_eq!(
+        (&dry["from_rendition"], &dry["unchanged"]),
+        (&json!(2), &json!(0))
+    );
+}
+
+#[test]
+fn upload_that_was_kept_is_refused_if_it_is_none_that_is_taken() {
+    let mut server = Server::with(&[("picture.keep_original", "true")]);
+    let user = server.user();
+    let upload = fixture("rgb.png");
+    server.upload(&user, &upload).expect(200);
+    server.stop();
+    let home = server.home();
+    home.run(&["migrate", "export", "kept.tar"]).expect(0);
+    let good = entries(home.path().join("kept.tar").to_str().unwrap());
+    let kept = |all: &Entries| {
+        all.iter()
+            .position(|(path, _)| path.starts_with("originals/"))
+    };
+    let kept = kept(&good).unwrap();
+    let video = b"\0\0\0\x18ftypisom\0\0\0\0mp41avc1".to_vec();
+    let less = (upload.len() - 1).to_string();
+    let limit = format!("http.upload_bytes_max={less}");
+    // What it is, what is set, and words of the refusal.
+    let cases: [(Vec<u8>, &str, &[&str]); 5] = [
+        (b"#!/bin/sh\n".to_vec(), "", &["not an image"]),
+        (Vec::new(), "", &["the file is empty"]),
+        (b"GIF89a\x01\0".to_vec(), "", &["GIF is not accepted"]),
+        (video, "", &["the upload that was kept"]),
+        (
+            upload.clone(),
+            &limit,
+            &[&limit.replace('=', " is "), "bytes"],
+        ),
+    ];
+    let other = Setup::new().home();
+    for (bytes, set, words) in cases {
+        let mut bad = good.clone();
+        bad[kept].1 = bytes;
+        seal(&mut bad);
+        let file = archive(&other, &bad);
+        let set = if set.is_empty() {
+            vec![]
+        } else {
+            vec!["--set", set]
+        };
+
+        let outcome = other.run(&[&["migrate", "import", &file], &set[..]].concat());
+
+        assert_failed(
+            &outcome,
+            &[&["pockitd: the archive is refused"], words].concat(),
+        );
+        assert_eq!(listed(&other), "");
+    }
+    assert_eq!(
+        import(&other, &[&archive(&other, &good)])["added"],
+        json!(1)
+    );
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn counted(pictures: u64, named: &[(&str, u64)]) -> Value {
         "pictures",
         "from_original",
         "from_rendition",
+        "refused_originals",
         "unchanged",
         "too_small",
         "gone",
@@ -176,6 +177,38 @@ fn kept_upload_is_never_served_and_makes_larger_pictures_beside_a_server() {
 }
 
 #[test]
+fn upload_that_is_refused_now_stays_and_the_picture_is_made_of_its_largest_rendition() {
+    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
+    let (mut server, user, before) = uploaded(
+        small.set("picture.keep_original", "true"),
+        "orientation-6.jpg",
+    );
+    server.stop();
+    with(server.home(), "picture.sizes_px", "[96, 48, 24]");
+    with(server.home(), "picture.pixels_max", "5000");
+
+    let made = rerender(server.home(), &[]);
+
+    let counts = [("from_rendition", 1), ("refused_originals", 1)];
+    assert_eq!(made, counted(1, &counts));
+    server.restart();
+    let after = server.profile(&user);
+    assert_eq!(sides(&server, &after), [48, 24], "nothing is enlarged");
+    let applied = after["picture"]["applied"].as_array().unwrap();
+    assert!(applied.contains(&json!("rotated")), "{applied:?}");
+    assert_ne!(after["picture"]["id"], before["picture"]["id"]);
+    server.stop();
+    // Once it is accepted again, it is used again.
+    with(server.home(), "picture.pixels_max", "64000000");
+    with(server.home(), "picture.sizes_px", "[96, 48]");
+    let again = rerender(server.home(), &[]);
+    assert_eq!(again, counted(1, &[("from_original", 1)]));
+    server.restart();
+    assert_eq!(sides(&server, &server.profile(&user)), [96, 48]);
+    server.home().run(&["check", "store"]).expect(0);
+}
+
+#[test]
 fn chosen_crop_is_kept_with_the_upload() {
     let setup = Setup::new()
         .set("picture.sizes_px", "[64]")
@@ -240,6 +273,13 @@ fn kept_upload_moves_with_its_picture() {
     let other = home();
     assert_eq!(import(&other, &[file])["added"], json!(1));
     assert_eq!(import(&other, &[file])["unchanged"], json!(1));
+    let same = ("picture.sizes_px", "[64]");
+    with(&other, same.0, same.1);
+    assert_eq!(
+        rerender(&other, &[]),
+        counted(1, &[("unchanged", 1)]),
+        "the settings that it was made with have come along"
+    );
     with(&other, "picture.sizes_px", "[96]");
     assert_eq!(rerender(&other, &[]), counted(1, &[("from_original", 1)]));
 

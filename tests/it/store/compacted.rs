@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use pockitd::storage::Store;
+use pockitd::storage::listed::ListedUser;
 use pockitd::storage::upkeep::{Keyed, KeyedUpload, Making, Watch};
 
 use super::Place as _;
@@ -194,14 +195,12 @@ async fn users_are_read_in_pages_of_one_moment() {
         .await
         .unwrap();
 
-    let ids = |users: &[pockitd::storage::WholeUser]| -> Vec<String> {
-        users
-            .iter()
-            .map(|user| user.account.user_id.to_string())
-            .collect()
+    let ids = |users: &[ListedUser]| -> Vec<String> {
+        users.iter().map(|user| user.user_id.to_string()).collect()
     };
     assert_eq!(ids(&two), ["user0", "user1"]);
-    assert_eq!(two[1].renditions, usual_picture(1).1);
+    let second = two[1].whole.as_ref().unwrap();
+    assert_eq!(second.renditions, usual_picture(1).1);
     assert_eq!(
         ids(&one),
         ["user2"],

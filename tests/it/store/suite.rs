@@ -337,7 +337,9 @@ pub(super) async fn deleted_user_leaves_nothing_and_frees_the_email(place: &impl
             pictures: 0
         }
     );
-    assert_eq!(store.accounts(None, 9).await.unwrap(), [account("bob")]);
+    let listed = store.accounts(None, 9).await.unwrap();
+    let [listed] = listed.try_into().unwrap();
+    assert_eq!(listed.account.unwrap(), account("bob"));
     let mut heir = account("eve");
     heir.email = account("ada").email;
     store

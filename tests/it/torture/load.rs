@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::support::jpeg::Pixels;
 use crate::support::{Form, PICTURE, Request, Server, User, fixture};
 
+/// What is uploaded, in turn.
+pub(super) const FILES: [&str; 3] = ["rgb.png", "orientation-6.jpg", "alpha.png"];
+
 /// A picture as answers name it: id and time of upload.
 type Picture = Option<(String, String)>;
 
@@ -56,12 +59,11 @@ impl Load {
     }
 
     pub(super) fn start(&self, server: &Server) -> Running {
-        let files = ["rgb.png", "orientation-6.jpg", "alpha.png"];
         let clients = self.users.iter().zip(&self.log).zip(0..);
         let clients = clients.map(|((user, seen), first)| {
             let (token, seen) = (user.access.clone(), Arc::clone(seen));
             let address = server.address();
-            let uploads = files.map(|file| {
+            let uploads = FILES.map(|file| {
                 let form = Form::image(&fixture(file));
                 Request::post(PICTURE).bearer(&token).form(&form)
             });

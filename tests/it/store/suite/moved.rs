@@ -141,7 +141,9 @@ pub(in crate::store) async fn kept_upload_goes_where_its_picture_goes(place: &im
 
     store.put_user(ada.clone(), false).await.unwrap();
 
-    assert_eq!(store.users(None, 9, 1).await.unwrap(), [ada.clone()]);
+    let users = store.users(None, 9, 1).await.unwrap();
+    let [listed] = users.try_into().unwrap();
+    assert_eq!(listed.whole, Some(ada.clone()));
     let before = ada.profile.picture.clone().unwrap();
     assert_eq!(
         store.original(before.id).await.unwrap(),
@@ -159,7 +161,7 @@ pub(in crate::store) async fn kept_upload_goes_where_its_picture_goes(place: &im
     drop(store);
     let store = place.open().await;
     let users = store.users(None, 9, u64::MAX).await.unwrap();
-    assert_eq!(users[0].making, kept(2));
+    assert_eq!(users[0].whole.as_ref().unwrap().making, kept(2));
     assert_eq!(store.recipe(picture.id).await.unwrap(), Some(2));
     for gone in [
         store.original(before.id).await.map(drop),
