@@ -4,7 +4,10 @@
 //! reset, which can destroy the answer before it is read. So a body that is dropped half-read is read on in the
 //! background, within bounds, while the answer goes out.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +19,7 @@ use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, EXPECT};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
@@ -23,6 +27,26 @@ use crate::http::request::Refusal;
 
 /// The body as it comes, from a socket or from a test.
 pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What a body and the answer to its request know of each other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tie {
+    answered: CancellationToken,
+    unasked: Arc<AtomicBool>,
+}
+
+impl Tie {
+    /// The answer is on its way when this is dropped.
+    pub(super) fn until_answered(&self) -> DropGuard {
+        self.answered.clone().drop_guard()
+    }
+
+    /// Whether the client waits for a `100 Continue` that will not come. Behind the answer it may send the body all the
+    /// same, or its next request: the answer has to say that the connection ends.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.unasked.load(Ordering::Relaxed)
+    }
+}
 
 /// How long and how much is read, and who reads on after a refusal.
 #[derive(Clone, Debug)]
@@ -36,10 +60,11 @@ pub(super) struct Bounds {
     drain_bytes_max: u64,
     drain: Duration,
     drainers: TaskTracker,
+    tie: Tie,
 }
 
 impl Bounds {
-    pub(super) fn new(config: &config::Http, drainers: TaskTracker) -> Self {
+    pub(super) fn new(config: &config::Http, drainers: TaskTracker, tie: Tie) -> Self {
         Self {
             idle: Duration::from_millis(config.body_idle_timeout_ms),
             idle_ms: config.body_idle_timeout_ms,
@@ -50,6 +75,7 @@ impl Bounds {
             drain_bytes_max: config.drain_bytes_max,
             drain: Duration::from_millis(config.drain_timeout_ms),
             drainers,
+            tie,
         }
     }
 }
@@ -186,19 +212,30 @@ impl Body {
     }
 }
 
-/// A body as a stream, which others may read on when the stream is dropped.
+/// A body as a stream, which others may read on when the stream is dropped. Between two pieces it pauses, so that whoever
+/// gathers all that is ready looks at each piece.
 pub(super) fn stream(
     body: Arc<Mutex<Body>>,
 ) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
-    stream::unfold(body, |body| async move {
+    let mut pieces: Pin<Box<_>> = Box::pin(stream::unfold(body, |body| async move {
         let data = body.lock().await.next().await?;
         Some((data, body))
+    }));
+    let mut pauses = false;
+    stream::poll_fn(move |context| {
+        if std::mem::take(&mut pauses) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = ready!(pieces.as_mut().poll_next(context));
+        pauses = piece.is_some();
+        Poll::Ready(piece)
     })
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
+        let Some(mut rest) = self.inner.take() else {
             return;
         };
         let Bounds {
@@ -206,7 +243,14 @@ impl Drop for Body {
             drain_bytes_max,
             ..
         } = self.bounds;
+        let tie = self.bounds.tie.clone();
+        let unasked = self.held_back;
+        tie.unasked.store(unasked, Ordering::Relaxed);
         let reading_on = async move {
+            if unasked {
+                // A read before the answer would send `100 Continue`.
+                tie.answered.cancelled().await;
+            }
             let mut left = drain_bytes_max;
             while let Some(Ok(frame)) = rest.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
