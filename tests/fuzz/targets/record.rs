@@ -3,7 +3,8 @@
 
 use pockitd::storage::record;
 use pockitd::storage::record::{
-    AccountRecord, EmailRecord, PictureRecord, ProfileRecord, Record, SchemaRecord,
+    AccountRecord, CountsRecord, EmailRecord, PictureRecord, ProfileRecord, Record, SchemaRecord,
+    SequenceRecord,
 };
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
@@ -13,6 +14,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         each::<PictureRecord>(*version, payload);
         each::<ProfileRecord>(*version, payload);
         each::<SchemaRecord>(*version, payload);
+        each::<CountsRecord>(*version, payload);
+        each::<SequenceRecord>(*version, payload);
     }
 });
 
