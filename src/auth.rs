@@ -7,6 +7,8 @@ mod certificate;
 pub mod claims;
 mod fetch;
 mod foreign;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod json;
 mod jwks;
 mod jws;

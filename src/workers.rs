@@ -44,7 +44,8 @@ pub use protocol::Forbidden;
 pub use tally::{Deaths, Retirement};
 pub use took::Took;
 
-/// Longest time from start to ready: milliseconds when all is well, more on a machine that is very busy.
+/// Longest time from start to ready, and at least for a picture of our own: milliseconds when all is well, more on a
+/// machine that is very busy.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// Workers that may be killed from outside, by an operator or for lack of memory, before an upload is given up.
@@ -307,7 +308,12 @@ impl Pool {
     ///
     /// As [`Pool::render`].
     pub async fn placeholder(&self) -> Result<Vec<Rendition>, Error> {
-        let outcome = self.run(Job::Placeholder).await?;
+        // Not an upload's deadline: whoever sets a short one wants a server that starts all the same.
+        let deadline = self.shared.deadline.max(START_WITHIN);
+        let held = self.slot(deadline).await?;
+        let outcome = self
+            .run_in_slot(&held, Job::Placeholder, &[], &mut Took::default())
+            .await?;
         answer::placeholder(outcome, &self.shared.setup.picture)
             .map_err(|reason| Error::Died(Death::Nonsense(reason)))
     }
@@ -343,7 +349,7 @@ impl Pool {
         upload: &[u8],
         took: &mut Took,
     ) -> Result<Outcome, Error> {
-        let held = self.slot().await?;
+        let held = self.slot(self.shared.deadline).await?;
         let first = self.run_in_slot(&held, render(false), upload, took);
         let outcome = first.await?;
         match outcome.reply {
@@ -353,13 +359,13 @@ impl Pool {
     }
 
     async fn run(&self, job: Job) -> Result<Outcome, Error> {
-        let held = self.slot().await?;
+        let held = self.slot(self.shared.deadline).await?;
         self.run_in_slot(&held, job, &[], &mut Took::default())
             .await
     }
 
-    /// Waits for the right to keep a worker busy.
-    async fn slot(&self) -> Result<Held<'_>, Error> {
+    /// Waits for the right to keep a worker busy for so long.
+    async fn slot(&self, deadline: Duration) -> Result<Held<'_>, Error> {
         let shared = &self.shared;
         let busy = || Error::Busy {
             queue_max: shared.queue_max,
@@ -367,7 +373,7 @@ impl Pool {
         let ticket = shared.tickets.try_acquire().map_err(|_| busy())?;
         let slot = shared.slots.acquire().await.map_err(|_| busy())?;
         Ok(Held {
-            deadline: Deadline::from_now(shared.deadline),
+            deadline: Deadline::from_now(deadline),
             _permits: (ticket, slot),
         })
     }

@@ -1,7 +1,7 @@
 //! The compact serialisation of a JSON Web Signature (RFC 7515 §7.1), taken apart. Nothing it says is believed here.
 //!
 //! Strict where programs differ: three parts of base64url without padding or spare bits, a header that says everything
-//! once, no `crit` (we know no extension), no `b64`, no compression.
+//! once, no `crit` (we know no extension), no `b64`, no compression, no `typ` of something else.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -49,7 +49,7 @@ impl<'t> Jws<'t> {
             Some(Value::String(id)) => Some(id.clone()),
             Some(_) => return None,
         };
-        if head.get("typ").is_some_and(|kind| !kind.is_string()) {
+        if !head.get("typ").is_none_or(is_of_access) {
             return None;
         }
         let Some(Value::String(algorithm)) = head.get("alg") else {
@@ -68,6 +68,15 @@ impl<'t> Jws<'t> {
     pub(super) fn claims(&self) -> Option<Map<String, Value>> {
         json::object(&self.payload)
     }
+}
+
+/// Whether a `typ` leaves open that the token is one for access. What an issuer signs for other purposes says so: logout
+/// tokens, security events, proofs of possession (RFC 8725 §3.11). Those for access may, too: RFC 9068 §2.1.
+fn is_of_access(kind: &Value) -> bool {
+    let Some(kind) = kind.as_str().map(str::to_ascii_lowercase) else {
+        return false;
+    };
+    !kind.ends_with("+jwt") || kind.ends_with("at+jwt")
 }
 
 #[cfg(test)]
@@ -101,6 +110,10 @@ mod tests {
     fn what_is_not_exactly_a_token_is_none() {
         let good = token(r#"{"alg":"HS256"}"#, "{}");
         assert!(Jws::parse(&good).is_some());
+        for kind in ["JWT", "at+jwt", "application/at+JWT", "JOSE"] {
+            let named = token(&format!(r#"{{"alg":"HS256","typ":"{kind}"}}"#), "{}");
+            assert!(Jws::parse(&named).is_some(), "{kind}");
+        }
         let mut bad = vec![
             String::new(),
             "..".to_owned(),
@@ -123,6 +136,9 @@ mod tests {
             r#"{"alg":"HS256","kid":1}"#,
             r#"{"alg":"HS256","kid":null}"#,
             r#"{"alg":"HS256","typ":1}"#,
+            r#"{"alg":"HS256","typ":"logout+jwt"}"#,
+            r#"{"alg":"HS256","typ":"application/SecEvent+JWT"}"#,
+            r#"{"alg":"HS256","typ":"dpop+jwt"}"#,
             r#"{"alg":1}"#,
             r#"{"alg":"HS256"}}"#,
             r#"{"typ":"JWT"}"#,

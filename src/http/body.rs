@@ -4,7 +4,10 @@
 //! reset, which can destroy the answer before it is read. So a body that is dropped half-read is read on in the
 //! background, within bounds, while the answer goes out.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +19,7 @@ use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, EXPECT};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
@@ -23,6 +27,26 @@ use crate::http::request::Refusal;
 
 /// The body as it comes, from a socket or from a test.
 pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What a body and the answer to its request know of each other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tie {
+    answered: CancellationToken,
+    unasked: Arc<AtomicBool>,
+}
+
+impl Tie {
+    /// The answer is on its way when this is dropped.
+    pub(super) fn until_answered(&self) -> DropGuard {
+        self.answered.clone().drop_guard()
+    }
+
+    /// Whether the client waits for a `100 Continue` that will not come. Behind the answer it may send the body all the
+    /// same, or its next request: the answer has to say that the connection ends.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.unasked.load(Ordering::Relaxed)
+    }
+}
 
 /// How long and how much is read, over all requests, too, and who reads on after a refusal. Clones share the room.
 #[derive(Clone, Debug)]
@@ -78,6 +102,7 @@ impl AsRef<[u8]> for Held {
 pub(super) struct Body {
     inner: Option<RawBody>,
     bounds: Bounds,
+    tie: Tie,
     /// When the first byte was asked for.
     begun: Option<Instant>,
     received: u64,
@@ -87,7 +112,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(inner: RawBody, headers: &HeaderMap, bounds: Bounds) -> Self {
+    pub(super) fn new(inner: RawBody, headers: &HeaderMap, bounds: Bounds, tie: Tie) -> Self {
         let held_back = headers
             .get(EXPECT)
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
@@ -98,6 +123,7 @@ impl Body {
         Self {
             inner: Some(inner),
             bounds,
+            tie,
             begun: None,
             received: 0,
             held_back,
@@ -191,10 +217,10 @@ impl Body {
         self.bounds.rate_min.max(doomed_below)
     }
 
-    /// Has what still comes read and dropped in the background, unless the client waits to be asked for it. Of a body that
-    /// was too slow, too: its sender still sends, and is to see why that is in vain.
+    /// Has what still comes read and dropped in the background: once the answer is on its way, if the client waits to be
+    /// asked for it. Of a body that was too slow, too: its sender still sends, and is to see why that is in vain.
     fn drain(&mut self) {
-        let Some(mut rest) = self.inner.take().filter(|_| !self.held_back) else {
+        let Some(mut rest) = self.inner.take() else {
             return;
         };
         let Bounds {
@@ -202,7 +228,14 @@ impl Body {
             drain_bytes_max,
             ..
         } = self.bounds;
+        let tie = self.tie.clone();
+        let unasked = self.held_back;
+        tie.unasked.store(unasked, Ordering::Relaxed);
         let reading_on = async move {
+            if unasked {
+                // A read before the answer would send `100 Continue`.
+                tie.answered.cancelled().await;
+            }
             let mut left = drain_bytes_max;
             while let Some(Ok(frame)) = rest.frame().await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
@@ -248,13 +281,24 @@ impl Body {
     }
 }
 
-/// A body as a stream, which others may read on when the stream is dropped.
+/// A body as a stream, which others may read on when the stream is dropped. Between two pieces it pauses, so that whoever
+/// gathers all that is ready looks at each piece.
 pub(super) fn stream(
     body: Arc<Mutex<Body>>,
 ) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
-    stream::unfold(body, |body| async move {
+    let mut pieces: Pin<Box<_>> = Box::pin(stream::unfold(body, |body| async move {
         let data = body.lock().await.next().await?;
         Some((data, body))
+    }));
+    let mut pauses = false;
+    stream::poll_fn(move |context| {
+        if std::mem::take(&mut pauses) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = ready!(pieces.as_mut().poll_next(context));
+        pauses = piece.is_some();
+        Poll::Ready(piece)
     })
 }
 

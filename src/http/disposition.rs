@@ -27,16 +27,8 @@ impl Disposition {
     /// Reads the value of the field. What is malformed counts as absent.
     pub(super) fn parse(value: &[u8]) -> Self {
         let mut found = Self::default();
-        let mut rest = value;
-        // The first word is the type: `form-data`.
-        while let Some((_, after)) = split(rest, b';') {
-            let (parameter, next) = parameter(after);
-            rest = next;
-            let Some((key, value)) = split(parameter, b'=') else {
-                continue;
-            };
-            let value = unquoted(value.trim_ascii());
-            match key.trim_ascii().to_ascii_lowercase().as_slice() {
+        for (name, value) in parameters(value) {
+            match name.as_slice() {
                 b"name" => found.name = String::from_utf8_lossy(&value).into_owned(),
                 b"filename" => found.add(!value.is_empty()),
                 // charset'language'name
@@ -54,6 +46,24 @@ impl Disposition {
             self.kind = Kind::NoFile;
         }
     }
+}
+
+/// The parameters of a field's value, behind its first word: names in lower case, values without their quotes. What is
+/// malformed is left out.
+pub(super) fn parameters(value: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let mut rest = value;
+    // The first word is the value itself: `form-data`, or a media type.
+    let parameters = std::iter::from_fn(move || {
+        let (_, after) = split(rest, b';')?;
+        let (parameter, next) = parameter(after);
+        rest = next;
+        Some(parameter)
+    });
+    parameters.filter_map(|parameter| {
+        let (name, value) = split(parameter, b'=')?;
+        let name = name.trim_ascii().to_ascii_lowercase();
+        Some((name, unquoted(value.trim_ascii())))
+    })
 }
 
 /// Up to the next semicolon outside quotes, and what begins with that semicolon.

@@ -4,8 +4,10 @@
 //! only content decides what a file is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_DISPOSITION;
 use multer::{Constraints, Field, Multipart, SizeLimit};
@@ -17,6 +19,7 @@ use crate::domain::picture::InvalidCrop;
 use crate::domain::user::UserId;
 use crate::http::body;
 use crate::http::body::Body;
+use crate::http::disposition;
 use crate::http::disposition::{Disposition, Kind};
 use crate::http::request::Refusal;
 use crate::http::request::{content_type, media_type};
@@ -33,6 +36,10 @@ pub(super) struct Form {
 
 /// Longest boundary, in characters. Source: RFC 2046 §5.1.1.
 const BOUNDARY_CHARS_MAX: usize = 70;
+/// Bytes of a file that may be on their way through the parser, when what is beside the file is counted: some reads of
+/// a connection.
+const UNDERWAY_BYTES_MAX: u64 = 128 * 1_024;
+
 /// A file and the room that it takes.
 struct Held {
     bytes: Vec<u8>,
@@ -75,12 +82,16 @@ pub(super) async fn read(
     body.expect(limit);
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
     let body = Arc::new(Mutex::new(body));
-    let multipart =
-        Multipart::with_constraints(body::stream(Arc::clone(&body)), boundary, constraints);
-    let (bytes, crop) = parts(multipart, announced.map(|_| expected), config).await?;
-    // The parser takes preambles, part heads and fields of any size, and stops reading behind the last boundary: the
-    // whole is bounded above, and the rest here. Nothing counts before the message is complete.
     let beside_max = config.form_overhead_bytes_max;
+    let taken = Arc::new(AtomicU64::new(0));
+    let pieces = bounded(
+        body::stream(Arc::clone(&body)),
+        Arc::clone(&taken),
+        beside_max,
+    );
+    let multipart = Multipart::with_constraints(pieces, boundary, constraints);
+    let (bytes, crop) = parts(multipart, announced.map(|_| expected), &taken, config).await?;
+    // The parser stops reading behind the last boundary. Nothing counts before the message is complete.
     let mut body = body.lock().await;
     loop {
         let beside = body.received().saturating_sub(length(&bytes));
@@ -102,25 +113,59 @@ pub(super) async fn read(
     })
 }
 
-/// What separates the parts.
+/// Ends the stream once far more came than what is `taken` as the file: the parser takes preambles and part heads of any
+/// size, and looks at them anew with each piece.
+fn bounded(
+    pieces: impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static,
+    taken: Arc<AtomicU64>,
+    beside_max: u64,
+) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
+    let mut received = 0_u64;
+    pieces.map(move |piece| {
+        let piece = piece?;
+        received = received.saturating_add(length(&piece));
+        let beside = received.saturating_sub(taken.load(Ordering::Relaxed));
+        if beside > beside_max.saturating_add(UNDERWAY_BYTES_MAX) {
+            return Err(too_much_beside(beside_max));
+        }
+        Ok(piece)
+    })
+}
+
+/// What separates the parts. Taken as clients write it, with or without quotes around what would need them.
 pub(super) fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
-    let boundary = multer::parse_boundary(content_type(headers)).unwrap_or_default();
-    if boundary.is_empty() {
-        let sentence = "Invalid boundary in multipart: None";
-        return Err(Refusal::Multipart(sentence.to_owned()));
+    let parameters = disposition::parameters(content_type(headers).as_bytes());
+    let mut boundaries = parameters.filter(|(name, _)| name == b"boundary");
+    let boundary = boundaries.next().map(|(_, value)| value);
+    let is_single = boundaries.next().is_none();
+    let boundary = boundary.and_then(|boundary| String::from_utf8(boundary).ok());
+    let boundary = boundary.unwrap_or_default();
+    // Visible characters, and spaces but for the last one: what Django takes.
+    let is_text = boundary.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let found = if boundary.is_empty() {
+        "None"
+    } else if !is_single {
+        "more than one"
+    } else if !is_text || boundary.ends_with(' ') {
+        "not a text"
+    } else if boundary.len() > BOUNDARY_CHARS_MAX {
+        return Err(boundary_too_long(boundary.len()));
+    } else {
+        return Ok(boundary);
+    };
+    let sentence = format!("Invalid boundary in multipart: {found}");
+    Err(Refusal::Multipart(sentence))
+}
+
+fn boundary_too_long(actual: usize) -> Refusal {
+    let limit = BOUNDARY_CHARS_MAX;
+    Refusal::MultipartTooLarge {
+        sentence: format!(
+            "Invalid boundary in multipart: it has {actual} characters, the limit is {limit}"
+        ),
+        limit: count(limit),
+        actual: Some(count(actual)),
     }
-    let actual = boundary.len();
-    if actual > BOUNDARY_CHARS_MAX {
-        let limit = BOUNDARY_CHARS_MAX;
-        return Err(Refusal::MultipartTooLarge {
-            sentence: format!(
-                "Invalid boundary in multipart: it has {actual} characters, the limit is {limit}"
-            ),
-            limit: count(limit),
-            actual: Some(count(actual)),
-        });
-    }
-    Ok(boundary)
 }
 
 /// Refuses a form of more parts. How many it has nobody knows: no more is read.
@@ -135,6 +180,7 @@ pub(super) fn too_many_parts(limit: usize) -> Refusal {
 async fn parts(
     mut multipart: Multipart<'static>,
     announced: Option<u64>,
+    taken: &AtomicU64,
     config: &config::Http,
 ) -> Result<(Vec<u8>, Option<Crop>), Refusal> {
     let mut image = None;
@@ -159,10 +205,13 @@ async fn parts(
             ("image", Kind::NoFile) => {}
             ("image", Kind::File) if image.is_some() => return Err(Refusal::TwoFiles),
             ("image", Kind::File) => {
-                image = Some(file(field, announced, config.upload_bytes_max).await?);
+                image = Some(file(field, announced, taken, config.upload_bytes_max).await?);
             }
             ("crop", _) => {
-                let text = content(field, Vec::new(), beside, || too_much_beside(beside)).await?;
+                let text = content(field, Vec::new(), &AtomicU64::default(), beside, || {
+                    too_much_beside(beside)
+                })
+                .await?;
                 let text = str::from_utf8(&text).map_err(|_| Refusal::Crop(InvalidCrop))?;
                 crop = Some(text.trim())
                     .filter(|text| !text.is_empty())
@@ -172,7 +221,10 @@ async fn parts(
             }
             // Fields that a client's other server wanted: ignored, within the bounds on the whole form.
             _ => {
-                content(field, Vec::new(), beside, || too_much_beside(beside)).await?;
+                content(field, Vec::new(), &AtomicU64::default(), beside, || {
+                    too_much_beside(beside)
+                })
+                .await?;
             }
         }
     }
@@ -183,6 +235,7 @@ async fn parts(
 async fn file(
     field: Field<'static>,
     announced: Option<u64>,
+    taken: &AtomicU64,
     bytes_max: u64,
 ) -> Result<Vec<u8>, Refusal> {
     let capacity = announced.map_or(0, |announced| usize::try_from(announced).unwrap_or(0));
@@ -190,13 +243,21 @@ async fn file(
         limit: bytes_max,
         actual: None,
     };
-    content(field, Vec::with_capacity(capacity), bytes_max, too_large).await
+    content(
+        field,
+        Vec::with_capacity(capacity),
+        taken,
+        bytes_max,
+        too_large,
+    )
+    .await
 }
 
-/// The content of a part, at most `bytes_max` bytes.
+/// The content of a part, at most `bytes_max` bytes, counted as `taken` while it comes.
 async fn content(
     mut field: Field<'static>,
     mut bytes: Vec<u8>,
+    taken: &AtomicU64,
     bytes_max: u64,
     too_large: impl Fn() -> Refusal,
 ) -> Result<Vec<u8>, Refusal> {
@@ -209,6 +270,7 @@ async fn content(
             return Err(too_large());
         }
         bytes.extend_from_slice(&data);
+        taken.fetch_add(length(&data), Ordering::Relaxed);
     }
     Ok(bytes)
 }

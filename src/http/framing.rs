@@ -75,6 +75,9 @@ impl Violation {
 
 /// Longest line that is kept, in bytes. What is longer cannot be one of the fields that decide the framing.
 const LINE_BYTES_MAX: usize = 256;
+/// Most digits of a chunk's size: those of 64 bits. More of them can only be zeros in front, which servers count
+/// differently.
+const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 
 #[derive(Debug)]
 enum State {
@@ -254,8 +257,9 @@ impl Watcher {
             .next()
             .unwrap_or_default()
             .trim_ascii_end();
-        let hexadecimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
-        let size = str::from_utf8(digits).ok().filter(|_| hexadecimal);
+        let is_size = (1..=CHUNK_SIZE_DIGITS_MAX).contains(&digits.len())
+            && digits.iter().all(u8::is_ascii_hexdigit);
+        let size = str::from_utf8(digits).ok().filter(|_| is_size);
         match size.and_then(|size| u64::from_str_radix(size, 16).ok()) {
             None => self.violated(Violation::Chunks),
             Some(0) => self.state = State::Trailers,
@@ -360,6 +364,14 @@ mod tests {
             ),
             (
                 "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n",
+                Violation::Chunks,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n00000000000000005\r\n",
+                Violation::Chunks,
+            ),
+            (
+                &format!("Transfer-Encoding: chunked\r\n\r\n{}5\r\n", "0".repeat(300)),
                 Violation::Chunks,
             ),
         ] {

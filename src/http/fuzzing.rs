@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
-use crate::http::body::{Body, Bounds};
+use crate::http::body::{Body, Bounds, Tie};
 use crate::http::form;
 use crate::http::gate::Gate;
 use crate::http::request;
@@ -44,7 +44,7 @@ pub fn form(body: &[u8], piece: u8) {
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
         let bounds = Bounds::new(&config, TaskTracker::new());
-        let body_of_form = Body::new(inner, &headers, bounds);
+        let body_of_form = Body::new(inner, &headers, bounds, Tie::default());
         let room = Room::new(&config);
         let Ok(user) = "fuzzer".parse() else {
             return;

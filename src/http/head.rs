@@ -11,9 +11,9 @@ use crate::http::framing::Violation;
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1_024;
 /// Most fields of a request head.
 pub(super) const HEAD_FIELDS_MAX: usize = 64;
-/// Longest method of a bad head that is worth telling of, in bytes.
+/// Longest method that is worth telling of, in bytes.
 const METHOD_BYTES_MAX: usize = 20;
-/// Stands for a method that cannot be read.
+/// Stands for a method that is longer, or cannot be read.
 const NO_METHOD: &str = "-";
 /// Fields that shape an answer, refusals included.
 const SHAPING: [HeaderName; 3] = [ACCEPT, ORIGIN, HeaderName::from_static("x-request-id")];
@@ -97,6 +97,12 @@ fn method(line: &[u8]) -> Option<Cow<'_, str>> {
     let word = line.split(|byte| *byte == b' ').next()?;
     let fits = word.len() <= METHOD_BYTES_MAX && Method::from_bytes(word).is_ok();
     fits.then(|| String::from_utf8_lossy(word))
+}
+
+/// The method as the log shows it: it may have as many bytes as a head.
+pub(super) fn told(method: &Method) -> &str {
+    let fits = method.as_str().len() <= METHOD_BYTES_MAX;
+    if fits { method.as_str() } else { NO_METHOD }
 }
 
 /// Whether the third word of the request line begins like a version.

@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::config;
-use crate::http::body::{Body, Bounds};
+use crate::http::body::{Body, Bounds, Tie};
 use crate::http::cors::Cors;
 use crate::http::error;
 use crate::http::handlers::health;
@@ -116,7 +116,9 @@ fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
     let headers = &parts.headers;
     // What comes of a body is dropped within bounds, so that its sender sees the answer.
     let body = body.map_err(Into::into).boxed();
-    drop(Body::new(body, headers, terms.bounds.clone()));
+    let tie = Tie::default();
+    let _until_answered = tie.until_answered();
+    drop(Body::new(body, headers, terms.bounds.clone(), tie));
     let request_id = server::request_id(headers);
     let mut reply = match Route::parse(&parts.method, parts.uri.path()) {
         Ok(Route::Health) => health::live(),

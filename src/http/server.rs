@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hyper::header::{HeaderName, HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, RANGE, X_CONTENT_TYPE_OPTIONS};
 use hyper::{HeaderMap, Method, Request, Version};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::network::ClientAddress;
 use crate::http::address;
-use crate::http::body::{Body, Bounds, RawBody};
+use crate::http::body::{Body, Bounds, RawBody, Tie};
 use crate::http::connection;
 use crate::http::connection::Ends;
 use crate::http::cors::Cors;
@@ -32,6 +32,7 @@ use crate::http::error::ApiError;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
+use crate::http::head;
 use crate::http::head::HEAD_FIELDS_MAX;
 use crate::http::rate_limit::Met;
 use crate::http::request;
@@ -49,6 +50,7 @@ use crate::service::metrics::{Answered, Stage, Stages};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What connections share.
 #[derive(Debug)]
@@ -167,10 +169,13 @@ pub(super) async fn answer(
     let met = Met::default();
     let client = client(server, peer, &headers);
     let stages = Arc::new(Stages::default());
+    let tie = Tie::default();
+    let _until_answered = tie.until_answered();
     let about = About {
         client,
         met: &met,
         stages: &stages,
+        tie: &tie,
     };
     let outcome = AssertUnwindSafe(routed(server, about, route, request, violation))
         .catch_unwind()
@@ -192,6 +197,9 @@ pub(super) async fn answer(
     };
     met.write(reply.headers_mut());
     finish(&server.cors, &headers, preflight, &mut reply, &request_id);
+    if tie.is_unasked() {
+        reply.headers_mut().insert(CONNECTION, CLOSE);
+    }
     let took = begin.elapsed();
     server.app.metrics.answered(&Answered {
         route: route_name,
@@ -224,6 +232,7 @@ struct About<'a> {
     client: ClientAddress,
     met: &'a Met,
     stages: &'a Arc<Stages>,
+    tie: &'a Tie,
 }
 
 async fn routed(
@@ -238,7 +247,12 @@ async fn routed(
     if parts.method != Method::GET {
         parts.headers.remove(RANGE);
     }
-    let body = Body::new(body, &parts.headers, server.bounds.clone());
+    let body = Body::new(
+        body,
+        &parts.headers,
+        server.bounds.clone(),
+        about.tie.clone(),
+    );
     if let Some(violation) = violation {
         // What still comes is dropped within bounds, so that the sender sees the answer.
         drop(body);
@@ -359,7 +373,8 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-/// One line a request. 5xx that is ours is an error with its whole chain; the rest is information.
+/// One line a request. 5xx that is ours is an error with its whole chain; the rest is information: a full queue, and a
+/// version of HTTP that a client made up.
 fn log(
     method: &Method,
     route: &str,
@@ -368,6 +383,7 @@ fn log(
     request_id: &str,
     error: Option<&ApiError>,
 ) {
+    let method = head::told(method);
     let status = reply.status().as_u16();
     let bytes = hyper::body::Body::size_hint(reply.body())
         .exact()
@@ -376,7 +392,7 @@ fn log(
     let cause = error
         .and_then(|error| error.cause.as_ref())
         .map(|cause| service::chain(cause));
-    if reply.status().is_server_error() && status != 503 {
+    if reply.status().is_server_error() && !matches!(status, 503 | 505) {
         tracing::error!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
     } else {
         tracing::info!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");

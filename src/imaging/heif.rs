@@ -15,6 +15,7 @@ mod picture;
 mod plugin;
 #[cfg(all(test, feature = "libavcodec"))]
 mod tests;
+mod whole;
 
 use crate::config::HevcDecoder;
 use crate::domain::picture::Crop;

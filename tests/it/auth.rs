@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::token::{SECRET, access, not_valid};
 use crate::support::{Connection, Form, PICTURE, PROFILE, Reply, Request, Server, Setup, fixture};
@@ -96,6 +96,34 @@ fn deleted_users_token_is_told_so() {
         .get(&format!("/api/users/{}/profile/", user.id))
         .expect(404);
     server.get(&path).expect(404);
+}
+
+#[test]
+fn user_who_is_deleted_amid_an_upload_is_told_so_and_nothing_is_stored() {
+    let server = Server::start();
+    let (user, _) = server.user_with_picture();
+    let form = Form::image(&fixture("rgb.png"));
+    let request = Request::post(PICTURE)
+        .bearer(&user.access)
+        .field("Expect", "100-continue")
+        .form(&form);
+    let mut connection = Connection::open(server.address());
+    connection.write(&request.head(server.address()));
+    // By now the token is judged.
+    assert_eq!(connection.answer("POST").unwrap().status, 100);
+    let body = form.bytes();
+    let (first, last) = body.split_at(body.len() - 20);
+    connection.write(first);
+    server.home().run(&["user", "delete", &user.id]).expect(0);
+
+    connection.write(last);
+
+    let reply = connection.answer("POST").unwrap();
+    assert_eq!(reply.told(), (401, NOT_FOUND.to_owned()));
+    let check = server.home().run(&["check", "store", "--json"]).expect(0);
+    let line: Value = serde_json::from_str(check.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(line["summary"]["pictures"], 0, "{check:?}");
+    assert_eq!(line["summary"]["findings"], 0, "{check:?}");
 }
 
 #[test]

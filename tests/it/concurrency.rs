@@ -165,6 +165,7 @@ fn full_queue_is_503_with_a_time_to_come_back() {
         ("rate_limit.uploads_per_hour", "0"),
         ("workers.count", "1"),
         ("workers.queue_max", "1"),
+        ("workers.deadline_ms", "60_000"),
     ]);
     let user = server.user();
     let photo = crate::support::fixtures::photo_12_megapixels();

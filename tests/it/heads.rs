@@ -164,6 +164,7 @@ fn head_that_cannot_be_parsed_is_refused_with_a_sentence() {
         assert_eq!(count, 1, "{what}: {id}\n{log}");
     }
     assert!(!log.contains("nonsense"), "{log}");
+    assert!(!log.contains("ERROR"), "none of it is our fault: {log}");
 }
 
 #[test]
@@ -256,4 +257,21 @@ fn head_that_drips_in_is_answered_like_one_in_one_piece() {
 
     assert_eq!(reply.status, 400);
     assert!(reply.json()["email"].is_array(), "{}", reply.text());
+}
+
+#[test]
+fn long_method_is_answered_and_not_written_into_the_log() {
+    let mut server = Server::start();
+    let method = "M".repeat(20_000);
+
+    let (reply, _) = answered(
+        &server,
+        &method,
+        format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+    );
+
+    assert_eq!(reply.status, 404);
+    server.stop();
+    let log = server.log();
+    assert!(!log.contains("MMMMM") && log.len() < 10_000, "{log}");
 }

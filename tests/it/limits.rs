@@ -201,6 +201,44 @@ fn caller_is_judged_before_the_body_is_asked_for() {
         let reply = connection.answer("POST").expect("an answer");
 
         assert_eq!(reply.status, status, "and not 100: {}", reply.text());
+        // Whether the body follows is up to the client: a connection that went on could take it for a request.
+        assert_eq!(reply.field("connection"), Some("close"), "{status}");
+        connection.finish();
+        assert!(connection.is_closed(), "{status}");
+    }
+}
+
+#[test]
+fn early_refusal_is_read_by_a_client_that_does_not_wait_to_be_asked() {
+    let server = Server::start();
+    let user = server.user();
+    let form = Form::image(&vec![0; UPLOAD_BYTES_MAX]);
+    let large = Form::image(&vec![0; 2 * UPLOAD_BYTES_MAX]);
+    let smuggled = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+    let cases = [
+        (Request::post(PICTURE).form(&form), 401),
+        (
+            Request::post(PICTURE).bearer(&user.access).form(&large),
+            400,
+        ),
+        (Request::post("/nothing").body("text/plain", &smuggled), 404),
+        (
+            Request::post("/api/auth/login/").body("text/plain", &smuggled),
+            415,
+        ),
+    ];
+    for (request, status) in cases {
+        let request = request.field("Expect", "100-Continue");
+        let mut connection = Connection::open(server.address());
+
+        let sent = connection.try_write(&request.bytes(server.address()));
+
+        let reply = connection.answer("POST");
+        let reply = reply.unwrap_or_else(|lost| panic!("{status}: {lost:?}"));
+        assert!(sent, "{status}: closed while it was sent");
+        assert_eq!(reply.status, status, "{}", reply.text());
+        connection.finish();
+        assert!(connection.is_closed(), "{status}: the body was answered");
     }
 }
 

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::fixtures::{jpeg_of, photo_12_megapixels};
+use crate::support::fixtures::{expected, jpeg_of, photo_12_megapixels};
 use crate::support::process::{Outcome, children, status};
-use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, fixture};
+use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup, User, fixture};
 
 /// The workers of a server process that are locked in, by process id.
 fn workers(server: i32) -> BTreeSet<i32> {
@@ -190,10 +190,24 @@ fn workers_killed_from_outside_cost_nobody_an_answer() {
     server.get("/readyz").expect(200);
 }
 
+/// Uploads until it is taken. On a busy machine even good pictures may take longer than these tests' short deadline.
+fn made_in_the_end(server: &Server, user: &User, file: &str) -> Value {
+    let begun = Instant::now();
+    loop {
+        let reply = server.upload(user, &fixture(file));
+        if reply.status == 200 {
+            return reply.json();
+        }
+        assert_eq!(reply.status, 400, "{}", reply.text());
+        assert!(begun.elapsed() < DEADLINE, "{}", server.log());
+    }
+}
+
 #[test]
 fn upload_whose_worker_hangs_is_400_and_keeps_the_old_picture() {
-    let server = server_with_one_worker("1_000");
-    let (user, profile) = server.user_with_picture();
+    let server = server_with_one_worker("3_000");
+    let user = server.user();
+    let profile = made_in_the_end(&server, &user, "orientation-1.jpg");
     let waiting = waiting_workers(&server, waiting_of(1));
     signal(&waiting, Signal::STOP);
 
@@ -205,13 +219,13 @@ fn upload_whose_worker_hangs_is_400_and_keeps_the_old_picture() {
     assert_eq!(server.profile(&user), profile);
     let sha256 = "SHA-256";
     let log = server.log();
-    assert!(log.contains(sha256) && log.contains("1000 ms"), "{log}");
-    server.upload(&user, &fixture("rgb.png")).expect(200);
+    assert!(log.contains(sha256) && log.contains("3000 ms"), "{log}");
+    made_in_the_end(&server, &user, "rgb.png");
 }
 
 #[test]
 fn three_deaths_of_different_uploads_are_not_ready_until_one_is_decoded() {
-    let server = server_with_one_worker("1_000");
+    let server = server_with_one_worker("3_000");
     let user = server.user();
     // The shared worker dies first; it comes back with the next picture that is made.
     let uploads = [("rgb.png", 2), ("orientation-6.jpg", 1), ("grey.jpg", 1)];
@@ -227,7 +241,7 @@ fn three_deaths_of_different_uploads_are_not_ready_until_one_is_decoded() {
     assert!(reply.field("retry-after").is_some());
     server.get("/healthz").expect(200);
 
-    server.upload(&user, &fixture("rgb.png")).expect(200);
+    made_in_the_end(&server, &user, "rgb.png");
     server.get("/readyz").expect(200);
 }
 
@@ -260,7 +274,11 @@ fn cores() -> usize {
 
 #[test]
 fn user_with_many_pictures_leaves_a_worker_for_others() {
-    let server = Server::with(&[("workers.count", "2"), ("rate_limit.uploads_per_hour", "0")]);
+    let server = Server::with(&[
+        ("workers.count", "2"),
+        ("workers.deadline_ms", "60_000"),
+        ("rate_limit.uploads_per_hour", "0"),
+    ]);
     let (many, one) = (server.user(), server.user());
     let photo = photo_12_megapixels();
     let upload = Request::post(PICTURE).bearer(&many.access);
@@ -282,39 +300,66 @@ fn user_with_many_pictures_leaves_a_worker_for_others() {
     });
 }
 
+/// Files with this part of their bytes, in sixteenths, as they are and the rest damaged: what a decoder makes up for
+/// damage could be filled by another's pixels.
+fn damaged(name: &str, sixteenths: usize) -> [Vec<u8>; 3] {
+    let whole = fixture(name);
+    let at = whole.len() * sixteenths / 16;
+    let (mut emptied, mut turned, mut swapped) = (whole.clone(), whole.clone(), whole);
+    emptied[at..].fill(0);
+    turned[at..]
+        .iter_mut()
+        .step_by(97)
+        .for_each(|byte| *byte ^= 0x55);
+    swapped[at..].reverse();
+    [emptied, turned, swapped]
+}
+
 #[test]
 fn picture_is_the_same_whatever_was_decoded_before_it() {
     let server = Server::with(&[("workers.count", "1"), ("rate_limit.uploads_per_hour", "0")]);
     let user = server.user();
     let noise = noise();
-    // Damaged and lying ones above all: what they leave open could be filled by another's pixels.
-    let names = [
-        "truncated.jpg",
-        "corrupt.jpg",
-        "cmyk.jpg",
-        "corrupt.heic",
-        "truncated.heic",
-        "lying-ispe.heic",
-        "tiny-lies.heic",
+    let rows = expected();
+    let names = rows.iter().map(|row| row.file.as_str());
+    // Some of them take C.
+    let is_risky = |name: &&str| name.contains(".heic") || name.contains(".jpg");
+    let names: Vec<_> = names.filter(is_risky).collect();
+    let mut files: Vec<_> = names.iter().map(|name| fixture(name)).collect();
+    for name in [
+        "single.heic",
         "grid.heic",
         "overlay.heic",
-        "odd-size.heic",
-    ];
-    let made = |name: &str| {
-        let reply = server.upload(&user, &fixture(name));
+        "cmyk.jpg",
+        "progressive.jpg",
+    ] {
+        files.extend([6, 10, 14].into_iter().flat_map(|part| damaged(name, part)));
+    }
+    let made = |file: &[u8]| {
+        let reply = server.upload(&user, file);
         let pictures = (reply.status == 200).then(|| server.pictures(&reply.json()));
         (reply.status, pictures)
     };
-    let first: Vec<_> = names.iter().copied().map(made).collect();
+    let first: Vec<_> = files.iter().map(|file| made(file)).collect();
 
-    for (name, first) in names.iter().zip(&first).rev() {
-        server.upload(&user, &noise).expect(200);
-
-        assert!(made(name) == *first, "{name} depends on what came before");
+    for (index, (file, first)) in files.iter().zip(&first).enumerate().rev() {
+        if index % 5 == 0 {
+            server.upload(&user, &noise).expect(200);
+        }
+        let name = names.get(index).unwrap_or(&"a damaged file");
+        assert!(
+            made(file) == *first,
+            "{index}, {name}: depends on what came before"
+        );
     }
 
     let accepted = first.iter().filter(|(status, _)| *status == 200).count();
-    assert!((3..names.len()).contains(&accepted), "{accepted}");
+    let refused = first.len() - accepted;
+    assert!(accepted > 40 && refused > 20, "{accepted} and {refused}");
+    // What libde265 could not decode, it leaves as it was in memory.
+    let (begin, end) = (names.len(), names.len() + 27);
+    let of_heic = first[begin..end].iter();
+    assert!(of_heic.filter(|(status, _)| *status == 200).count() < 9);
 }
 
 /// A JPEG without two equal blocks.

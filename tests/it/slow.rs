@@ -3,8 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
 use crate::support::client::Lost;
-use crate::support::{Connection, Form, PICTURE, Request, Server, Setup, User, fixture};
+use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, Setup, User, fixture};
 
 #[test]
 fn slow_head_is_cut_off() {
@@ -198,6 +200,41 @@ fn connections_leave_file_descriptors_for_uploads() {
     assert!(log.contains("ulimit -n"), "{log}");
     assert!(!log.contains("cannot accept"), "{log}");
     drop(crowd);
+}
+
+#[test]
+fn server_out_of_descriptors_serves_those_it_has_and_accepts_again_when_it_can() {
+    let server = Server::start();
+    let (_, profile) = server.user_with_picture();
+    let path = server.path(&profile["profile_picture_url"]);
+    let mut held = Connection::open(server.address());
+    held.exchange(&Request::get("/healthz")).expect(200);
+    let process = Pid::from_raw(server.process_id());
+    let limit = |limit| prlimit(process, Resource::Nofile, limit).unwrap();
+    let before = limit(Rlimit {
+        current: Some(3),
+        ..getrlimit(Resource::Nofile)
+    });
+
+    let crowd: Vec<_> = (0..20)
+        .map(|_| {
+            let mut connection = Connection::open(server.address());
+            connection.write(&Request::get("/healthz").bytes(server.address()));
+            connection
+        })
+        .collect();
+    let start = Instant::now();
+    while !server.log().contains("cannot accept a connection") {
+        assert!(start.elapsed() < DEADLINE, "{}", server.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    held.exchange(&Request::get("/healthz")).expect(200);
+    held.exchange(&Request::get(&path)).expect(200);
+    limit(before);
+    for mut connection in crowd {
+        connection.answer("GET").unwrap().expect(200);
+    }
 }
 
 #[test]

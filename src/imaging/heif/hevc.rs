@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use crate::config::HevcDecoder;
 use crate::imaging::Decoder;
 use crate::imaging::heif::library::Refusal;
+use crate::imaging::heif::whole;
 
 /// A decoder of HEVC.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,7 +21,7 @@ impl Codec {
     /// Name under which libheif knows it.
     pub(super) const fn id(self) -> &'static CStr {
         match self {
-            Self::Libde265 => c"libde265",
+            Self::Libde265 => whole::ID,
             #[cfg(feature = "libavcodec")]
             Self::Libavcodec => crate::imaging::heif::plugin::ID,
         }
@@ -56,14 +57,9 @@ pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
 }
 
 /// Makes all of them known to libheif, once.
-#[cfg(feature = "libavcodec")]
 pub(super) fn register() -> Result<(), Refusal> {
-    crate::imaging::heif::plugin::register()
-}
-
-/// All of them are known to libheif.
-#[cfg(not(feature = "libavcodec"))]
-#[expect(clippy::unnecessary_wraps, reason = "registering another one may fail")]
-pub(super) const fn register() -> Result<(), Refusal> {
+    whole::register()?;
+    #[cfg(feature = "libavcodec")]
+    crate::imaging::heif::plugin::register()?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! libheif's view of a file: parsing within limits, the primary image, its transformations.
 //!
-//! This file, `handle`, `picture` and `plugin` are the only ones that call libheif and, with `libavcodec`, the only unsafe
-//! code of this layer: values that free themselves, slices that know their length. libheif-rs keeps the library initialised; the rest goes through
+//! This file, `handle`, `picture`, `plugin` and `whole` are the only ones that call libheif and, with `libavcodec`, the only
+//! unsafe code of this layer: values that free themselves, slices that know their length. libheif-rs keeps the library initialised; the rest goes through
 //! libheif-sys, because libheif-rs gives no access to single tiles, nor to the pointers underneath.
 //!
 //! Invariants: a [`Context`] borrows the file, which libheif reads without a copy; handles and pictures are counted
@@ -44,6 +44,13 @@ static LIBRARY: LazyLock<(LibHeif, Result<(), Refusal>)> = LazyLock::new(|| {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("libheif: {0}")]
 pub(super) struct Refusal(String);
+
+impl Refusal {
+    /// A refusal of our own.
+    pub(super) fn new(message: &str) -> Self {
+        Self(message.to_owned())
+    }
+}
 
 /// The refusal that an error code of libheif stands for.
 pub(super) fn check(error: sys::heif_error) -> Result<(), Refusal> {

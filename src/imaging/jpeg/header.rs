@@ -171,8 +171,8 @@ impl<'a> Found<'a> {
         pieces.sort_by_key(|(number, _)| *number);
         let complete = pieces
             .iter()
-            .zip(1..)
-            .all(|((number, _), nth)| *number == nth);
+            .zip(1_usize..)
+            .all(|((number, _), nth)| usize::from(*number) == nth);
         let length: usize = pieces.iter().map(|(_, piece)| piece.len()).sum();
         if pieces.is_empty() || !complete || length > PROFILE_BYTES_MAX {
             return Profile::Srgb;
@@ -241,6 +241,23 @@ mod tests {
         let header = Header::read(&file(&[FRAME, (0xE2, b"ICC_PROFILE\0\x02\x02x")])).unwrap();
 
         assert_eq!(header.profile, Profile::Srgb);
+    }
+
+    #[test]
+    fn profile_may_have_as_many_pieces_as_can_be_numbered() {
+        let pieces: Vec<_> = (1..=u8::MAX)
+            .map(|number| [ICC, &[number, u8::MAX, b'x']].concat())
+            .collect();
+        let mut segments = vec![FRAME];
+        segments.extend(pieces.iter().map(|piece| (0xE2, piece.as_slice())));
+        let profile = Profile::Icc(vec![b'x'; 255]);
+        assert_eq!(Header::read(&file(&segments)).unwrap().profile, profile);
+
+        segments.push((0xE2, &pieces[254]));
+        assert_eq!(
+            Header::read(&file(&segments)).unwrap().profile,
+            Profile::Srgb
+        );
     }
 
     #[test]

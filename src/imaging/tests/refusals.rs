@@ -1,7 +1,10 @@
 //! What is refused, and why.
 
+use std::time::Instant;
+
 use png::BitDepth;
 use png::ColorType;
+use png::text_metadata::{ITXtChunk, ZTXtChunk};
 use turbojpeg::Subsamp;
 
 use crate::config;
@@ -117,6 +120,78 @@ fn png_with_a_profile_bomb_takes_no_memory() {
 
     // The profile is given up, the picture is not.
     assert_eq!(render(&upload).unwrap().format, Format::Png);
+}
+
+#[test]
+fn png_with_bombs_of_texts_takes_no_memory() {
+    // As the orientation of some programs, so that somebody would look.
+    let keyword = "Raw profile type exif".to_owned();
+    let zeros = "0".repeat(64 * 1_024 * 1_024);
+    let (pixel, color) = ([1, 2, 3], ColorType::Rgb);
+    let upload = png((1, 1), color, BitDepth::Eight, &pixel, |info| {
+        let latin1 = ZTXtChunk::new(keyword.clone(), zeros.clone());
+        let mut utf8 = ITXtChunk::new(keyword, zeros);
+        utf8.compressed = true;
+        info.compressed_latin1_text.push(latin1);
+        info.utf8_text.push(utf8);
+    });
+    assert!(upload.len() < 1_024 * 1_024, "{}", upload.len());
+
+    assert_eq!(render(&upload).unwrap().format, Format::Png);
+}
+
+/// As many copies as fit into the largest upload, before or after what is at `place`.
+fn flooded(file: &[u8], place: usize, copy: &[u8]) -> Vec<u8> {
+    let room = (5 * 1_024 * 1_024_usize).strict_sub(file.len());
+    let mut upload = file[..place].to_vec();
+    upload.extend(copy.repeat(room.strict_div(copy.len())));
+    upload.extend_from_slice(&file[place..]);
+    upload
+}
+
+#[test]
+fn jpeg_with_a_flood_of_segments_is_read_in_one_go() {
+    let segment = |marker: u8, data: &[u8]| {
+        let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
+        [&[0xFF, marker], &length[..], data].concat()
+    };
+    let exif = [
+        b"Exif\0\0MM\0*\0\0\0\x08\xFF\xFF",
+        vec![0; 60_000].as_slice(),
+    ]
+    .concat();
+    let table = [&[0], &[1; 64][..]].concat();
+    let start = Instant::now();
+    for (what, copy) in [
+        ("applications", segment(0xE5, b"")),
+        ("EXIF", segment(0xE1, &exif)),
+        ("comments", segment(0xFE, &vec![b'x'; 65_000])),
+        ("quantisation tables", segment(0xDB, &table)),
+        ("restart intervals", segment(0xDD, &[0, 0])),
+        ("padding", vec![0xFF]),
+    ] {
+        assert!(render(&flooded(&a_jpeg(), 2, &copy)).is_ok(), "{what}");
+    }
+    // Seconds where tests are not optimised; minutes if each were compared with the others.
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+#[test]
+fn jpeg_with_a_flood_of_scans_is_malformed_at_once() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/progressive.jpg"
+    );
+    let file = std::fs::read(file).unwrap();
+    let scan = file.windows(2).rposition(|bytes| bytes == [0xFF, 0xDA]);
+    let (scan, end) = (scan.unwrap(), file.len() - 2);
+    let head_only = &file[scan..scan + 2 + usize::from(file[scan + 3])];
+    let start = Instant::now();
+    for copy in [&file[scan..end], head_only] {
+        let refusal = render(&flooded(&file, scan, copy));
+        assert!(matches!(refusal, Err(Error::Malformed(Format::Jpeg, _))));
+    }
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }
 
 #[test]

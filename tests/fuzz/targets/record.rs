@@ -3,8 +3,8 @@
 
 use pockitd::storage::record;
 use pockitd::storage::record::{
-    AccountRecord, EmailRecord, IdempotencyRecord, PictureRecord, ProfileRecord, Record,
-    SchemaRecord,
+    AccountRecord, CountsRecord, EmailRecord, IdempotencyRecord, PictureRecord, ProfileRecord,
+    Record, SchemaRecord, SequenceRecord,
 };
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
@@ -15,6 +15,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         each::<PictureRecord>(*version, payload);
         each::<ProfileRecord>(*version, payload);
         each::<SchemaRecord>(*version, payload);
+        each::<CountsRecord>(*version, payload);
+        each::<SequenceRecord>(*version, payload);
     }
 });
 

@@ -18,6 +18,7 @@ use super::{DEADLINE, Form, PICTURE, PROFILE, Reply, Request, fixture};
 #[derive(Clone, Debug)]
 pub struct Setup {
     settings: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
     open_files_max: Option<u32>,
 }
 
@@ -34,6 +35,7 @@ impl Setup {
     pub fn bare() -> Self {
         let empty = Self {
             settings: Vec::new(),
+            variables: Vec::new(),
             open_files_max: None,
         };
         empty.set("http.listen", "\"127.0.0.1:0\"")
@@ -43,6 +45,12 @@ impl Setup {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.retain(|(set, _)| set != key);
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A variable in the environment of the program.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -84,6 +92,7 @@ impl Setup {
         std::fs::write(directory.path().join("test.toml"), text).unwrap();
         Home {
             directory,
+            variables: self.variables.clone(),
             open_files_max: self.open_files_max,
         }
     }
@@ -93,6 +102,7 @@ impl Setup {
 #[derive(Debug)]
 pub struct Home {
     directory: TempDir,
+    variables: Vec<(String, String)>,
     open_files_max: Option<u32>,
 }
 
@@ -111,6 +121,7 @@ impl Home {
             Some(count_max) => pockitd_with_open_files(self.path(), count_max),
             None => pockitd(self.path()),
         };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(["--config", "test.toml"]).args(arguments);
         command
     }
