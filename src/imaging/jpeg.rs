@@ -15,6 +15,7 @@ mod progressive;
 mod scaled;
 mod scan;
 mod segments;
+mod stripped;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::imaging::jpeg::Header;
 use crate::imaging::jpeg::LEFT_OF_LUMA;
 use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::eighths;
-use crate::imaging::jpeg::segments;
+use crate::imaging::jpeg::stripped::Stripped;
 use crate::imaging::luma::Matrix;
 use crate::imaging::raster::Decoded;
 use crate::imaging::raster::Model;
@@ -59,10 +59,10 @@ impl Turbo {
         };
         let malformed = |cause| Error::Malformed(Format::Jpeg, cause);
         // libjpeg never sees the metadata, nor complains about it.
-        let file = segments::without_metadata(file);
-        let file = file.ok_or_else(|| malformed(Damage("no scan").into()))?;
+        let file = Stripped::new(file);
+        let file = file.ok_or_else(|| malformed(Damage("no end of image").into()))?;
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
-        let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
+        let pixels = decode(&mut handle, &file.bytes, header, eighths).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
@@ -117,7 +117,7 @@ fn decode_interleaved(
         height: scaled.height,
         format,
     };
-    tolerate(handle.decompress(file, image), file)?;
+    tolerate(handle.decompress(file, image))?;
     let size = size(scaled.width, scaled.height)?;
     Ok(Raster {
         size,
@@ -143,7 +143,7 @@ fn decode_planar(
         height: scaled.height,
         subsamp,
     };
-    tolerate(handle.decompress_to_yuv(file, image.as_deref_mut()), file)?;
+    tolerate(handle.decompress_to_yuv(file, image.as_deref_mut()))?;
     let luma = image.y_size();
     let difference = image.uv_size();
     let coarse = (
@@ -188,15 +188,13 @@ fn placement(eighths: u8, (width, height): (u32, u32)) -> Placement {
     }
 }
 
-/// libjpeg decodes to the end whatever it complains about, and reports the first complaint. A harmless one is no error
-/// unless it hides that the file ends too early.
-fn tolerate(outcome: turbojpeg::Result<()>, file: &[u8]) -> Outcome<()> {
+/// libjpeg decodes to the end whatever it complains about, and reports the first complaint. A harmless one is no error.
+fn tolerate(outcome: turbojpeg::Result<()>) -> Outcome<()> {
     match outcome {
         Err(turbojpeg::Error::TurboJpegError(message))
             if HARMLESS.iter().any(|harmless| message.contains(harmless)) =>
         {
-            let whole = file.windows(2).rev().any(|marker| marker == b"\xFF\xD9");
-            whole.then_some(()).ok_or(Damage("no end of image").into())
+            Ok(())
         }
         outcome => Ok(outcome?),
     }

@@ -1,0 +1,136 @@
+//! The file that libjpeg-turbo gets: what a decoder needs, and nothing that it complains about although the picture shows
+//! as it should.
+//!
+//! Its wrapper makes an error of the first complaint and tells no others. So what is harmless is put right here, where
+//! nothing can hide behind it.
+
+use crate::imaging::bytes::Bytes;
+use crate::imaging::jpeg::scan;
+use crate::imaging::jpeg::segments::End;
+use crate::imaging::jpeg::segments::SOI;
+use crate::imaging::jpeg::segments::SOS;
+use crate::imaging::jpeg::segments::Segment;
+use crate::imaging::jpeg::segments::Segments;
+
+/// End of image.
+const EOI: u8 = 0xD9;
+
+/// A file without metadata and without garbage outside the data of its scans.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Stripped {
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+impl Stripped {
+    /// Copies what is needed. `None`, if the file has no frame, or ends in the middle of something.
+    pub(super) fn new(file: &[u8]) -> Option<Self> {
+        let coding = Coding::read(file)?;
+        let mut stripped = Self {
+            bytes: Vec::with_capacity(file.len()),
+        };
+        stripped.bytes.extend([0xFF, SOI]);
+        let mut segments = Segments::new(file);
+        loop {
+            for segment in segments.by_ref() {
+                stripped.add_segment(segment)?;
+            }
+            match segments.end() {
+                End::Scan(rest) => segments = stripped.add_scan(rest, &coding)?,
+                End::Image => {
+                    stripped.bytes.extend([0xFF, EOI]);
+                    return Some(stripped);
+                }
+                End::Cut => return None,
+            }
+        }
+    }
+
+    fn add_segment(&mut self, Segment { marker, data }: Segment<'_>) -> Option<()> {
+        // APP0 and APP14 say how colours are coded.
+        if !matches!(marker, 0xE1..=0xED | 0xEF | 0xFE) {
+            self.add(marker, data)?;
+        }
+        Some(())
+    }
+
+    /// Adds a scan, and goes on behind it.
+    fn add_scan<'a>(&mut self, rest: &'a [u8], coding: &Coding) -> Option<Segments<'a>> {
+        let mut bytes = Bytes::new(rest);
+        let length = usize::from(bytes.u16()?.checked_sub(2)?);
+        let mut header = bytes.take(length)?.to_vec();
+        // Some cameras write other numbers than those that sequential files have: decoders take no notice of them.
+        // Source: ITU-T T.81, B.2.3, table B.3.
+        if let (true, [.., first, last, bits]) = (coding.is_sequential, header.as_mut_slice()) {
+            (*first, *last, *bits) = (0, 63, 0);
+        }
+        self.add(SOS, &header)?;
+        let (data, rest) = scan::split_at_end(bytes.rest())?;
+        self.bytes.extend(data);
+        Some(Segments::between_scans(rest))
+    }
+
+    fn add(&mut self, marker: u8, data: &[u8]) -> Option<()> {
+        let length = u16::try_from(data.len()).ok()?.checked_add(2)?;
+        self.bytes.extend([0xFF, marker]);
+        self.bytes.extend(length.to_be_bytes());
+        self.bytes.extend(data);
+        Some(())
+    }
+}
+
+/// How the samples are coded.
+struct Coding {
+    is_sequential: bool,
+}
+
+impl Coding {
+    fn read(file: &[u8]) -> Option<Self> {
+        // DHT, JPG and DAC share the range of the frames.
+        let is_frame =
+            |marker| matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC);
+        let frame = Segments::new(file).find(|segment| is_frame(segment.marker))?;
+        Some(Self {
+            // All others that are taken: baseline, extended and arithmetic.
+            is_sequential: !matches!(frame.marker, 0xC2 | 0xCA),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &[u8] = b"\xFF\xD8\xFF\xE1\0\x04ab..\xFF\xFF\xDB\0\x03q\xFF\xC0\0\x03f\
+        \xFF\xDA\0\x06\x01\x02\x03\x04data\xFF\0\xFF\xD0more..\xFF\xE2\0\x04cd..\
+        \xFF\xDA\0\x06\x01\0\x3F\0last\xFF\xD9tail";
+
+    #[test]
+    fn stripped_file_keeps_tables_and_scans() {
+        let stripped = Stripped::new(FILE).unwrap();
+
+        assert_eq!(
+            stripped.bytes,
+            b"\xFF\xD8\xFF\xDB\0\x03q\xFF\xC0\0\x03f\
+            \xFF\xDA\0\x06\x01\0\x3F\0data\xFF\0\xFF\xD0more..\
+            \xFF\xDA\0\x06\x01\0\x3F\0last\xFF\xD9"
+        );
+    }
+
+    #[test]
+    fn scan_headers_of_progressive_files_stay_as_they_are() {
+        let file = b"\xFF\xD8\xFF\xC2\0\x03f\xFF\xDA\0\x06\x01\x01\x05\x12data\xFF\xD9";
+
+        assert_eq!(Stripped::new(file).unwrap().bytes, file);
+    }
+
+    #[test]
+    fn file_cut_off_anywhere_is_none() {
+        let end = FILE.len().strict_sub(4);
+
+        for length in 0..end {
+            assert_eq!(Stripped::new(&FILE[..length]), None, "{length}");
+        }
+        assert!(Stripped::new(&FILE[..end]).is_some());
+    }
+}
