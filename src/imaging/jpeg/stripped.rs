@@ -15,11 +15,18 @@ use crate::imaging::jpeg::segments::Segments;
 /// End of image.
 const EOI: u8 = 0xD9;
 
+/// Restart interval.
+const DRI: u8 = 0xDD;
+
 /// A file without metadata and without garbage outside the data of its scans.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct Stripped {
     /// The file.
     pub bytes: Vec<u8>,
+    /// How many scans it has.
+    scans: u32,
+    /// Whether there may be restart markers.
+    has_restarts: bool,
 }
 
 impl Stripped {
@@ -28,6 +35,8 @@ impl Stripped {
         let coding = Coding::read(file)?;
         let mut stripped = Self {
             bytes: Vec::with_capacity(file.len()),
+            scans: 0,
+            has_restarts: false,
         };
         stripped.bytes.extend([0xFF, SOI]);
         let mut segments = Segments::new(file);
@@ -46,11 +55,18 @@ impl Stripped {
         }
     }
 
+    /// Whether what is superfluous in the data of a scan can only be at the end of everything: all samples have been decoded
+    /// when libjpeg meets it. Otherwise worse may come after, of which it would not tell.
+    pub(super) const fn ends_with_its_data(&self) -> bool {
+        self.scans == 1 && !self.has_restarts
+    }
+
     fn add_segment(&mut self, Segment { marker, data }: Segment<'_>) -> Option<()> {
         // APP0 and APP14 say how colours are coded.
         if !matches!(marker, 0xE1..=0xED | 0xEF | 0xFE) {
             self.add(marker, data)?;
         }
+        self.has_restarts |= marker == DRI && data.iter().any(|byte| *byte != 0);
         Some(())
     }
 
@@ -65,6 +81,7 @@ impl Stripped {
             (*first, *last, *bits) = (0, 63, 0);
         }
         self.add(SOS, &header)?;
+        self.scans = self.scans.saturating_add(1);
         let (data, rest) = scan::split_at_end(bytes.rest())?;
         self.bytes.extend(data);
         Some(Segments::between_scans(rest))

@@ -26,13 +26,11 @@ use crate::imaging::raster::Placement;
 use crate::imaging::raster::Raster;
 use crate::imaging::raster::Request;
 
-/// Complaints of libjpeg's about files that show as they should. Source: `jerror.h`.
-const HARMLESS: [&str; 4] = [
-    "extraneous bytes before marker",
-    "Inconsistent progression sequence",
-    "Unknown Adobe color transform code",
-    "unknown JFIF revision number",
-];
+/// Complaint of libjpeg's about data after that of the last sample. Source: `jerror.h`.
+const SUPERFLUOUS: &str = "extraneous bytes before marker";
+
+/// Complaint about files that show as they should, whatever the order of their scans.
+const UNUSUAL_ORDER: &str = "Inconsistent progression sequence";
 
 /// The decoder. Keeps its handle for the next picture.
 #[derive(Debug, Default)]
@@ -62,7 +60,7 @@ impl Turbo {
         let file = Stripped::new(file);
         let file = file.ok_or_else(|| malformed(Damage("no end of image").into()))?;
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
-        let pixels = decode(&mut handle, &file.bytes, header, eighths).map_err(malformed)?;
+        let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
@@ -75,11 +73,16 @@ impl Turbo {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn decode(handle: &mut Decompressor, file: &[u8], header: &Header, eighths: u8) -> Outcome<Pixels> {
+fn decode(
+    handle: &mut Decompressor,
+    file: &Stripped,
+    header: &Header,
+    eighths: u8,
+) -> Outcome<Pixels> {
     handle.set_scan_limit(SCANS_MAX)?;
     let factor = ScalingFactor::new(usize::from(eighths), 8);
     handle.set_scaling_factor(factor)?;
-    let full = handle.read_header(file)?;
+    let full = handle.read_header(&file.bytes)?;
     let scaled = full.scaled(factor);
     let interleaved = |handle: &mut Decompressor, format, model| {
         let raster = decode_interleaved(handle, file, scaled, format, eighths)?;
@@ -103,7 +106,7 @@ fn decode(handle: &mut Decompressor, file: &[u8], header: &Header, eighths: u8) 
 
 fn decode_interleaved(
     handle: &mut Decompressor,
-    file: &[u8],
+    file: &Stripped,
     scaled: DecompressHeader,
     format: PixelFormat,
     eighths: u8,
@@ -117,7 +120,7 @@ fn decode_interleaved(
         height: scaled.height,
         format,
     };
-    tolerate(handle.decompress(file, image))?;
+    tolerate(handle.decompress(&file.bytes, image), file)?;
     let size = size(scaled.width, scaled.height)?;
     Ok(Raster {
         size,
@@ -130,7 +133,7 @@ fn decode_interleaved(
 
 fn decode_planar(
     handle: &mut Decompressor,
-    file: &[u8],
+    file: &Stripped,
     scaled: DecompressHeader,
     eighths: u8,
 ) -> Outcome<Pixels> {
@@ -143,7 +146,8 @@ fn decode_planar(
         height: scaled.height,
         subsamp,
     };
-    tolerate(handle.decompress_to_yuv(file, image.as_deref_mut()))?;
+    let outcome = handle.decompress_to_yuv(&file.bytes, image.as_deref_mut());
+    tolerate(outcome, file)?;
     let luma = image.y_size();
     let difference = image.uv_size();
     let coarse = (
@@ -189,10 +193,11 @@ fn placement(eighths: u8, (width, height): (u32, u32)) -> Placement {
 }
 
 /// libjpeg decodes to the end whatever it complains about, and reports the first complaint. A harmless one is no error.
-fn tolerate(outcome: turbojpeg::Result<()>) -> Outcome<()> {
+fn tolerate(outcome: turbojpeg::Result<()>, file: &Stripped) -> Outcome<()> {
     match outcome {
         Err(turbojpeg::Error::TurboJpegError(message))
-            if HARMLESS.iter().any(|harmless| message.contains(harmless)) =>
+            if message.contains(UNUSUAL_ORDER)
+                || (message.contains(SUPERFLUOUS) && file.ends_with_its_data()) =>
         {
             Ok(())
         }

@@ -12,7 +12,11 @@ use turbojpeg::Image;
 use turbojpeg::PixelFormat;
 use turbojpeg::Subsamp;
 
+use crate::config;
+use crate::domain::picture::Format;
 use crate::imaging::Decoder;
+use crate::imaging::Error;
+use crate::imaging::Renderer;
 use crate::imaging::tests::samples::BLUE;
 use crate::imaging::tests::samples::GREEN;
 use crate::imaging::tests::samples::RED;
@@ -76,4 +80,70 @@ fn parameters_of_a_sequential_scan_do_not_matter() {
         assert_eq!(unusual.decoder, Decoder::Turbo);
         assert_near(Shown::nth(&unusual, 0).quarters(), COLORS);
     }
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    std::fs::read(format!("{folder}/{name}")).unwrap()
+}
+
+#[track_caller]
+fn assert_malformed(upload: &[u8]) {
+    let refusal = Renderer::new(config::Picture::default()).render(upload, None);
+    assert!(
+        matches!(refusal, Err(Error::Malformed(Format::Jpeg, _))),
+        "{refusal:?}"
+    );
+}
+
+#[test]
+fn bytes_after_the_samples_are_passed_over_by_every_decoder() {
+    for (mut upload, decoder) in [
+        (plain(), Decoder::Scaled),
+        (unusual(), Decoder::Turbo),
+        (inks(false), Decoder::Turbo),
+    ] {
+        let end = upload.len() - 2;
+        upload.splice(end..end, [0; 9]);
+
+        assert_eq!(render(&upload).decoder, decoder);
+    }
+}
+
+#[test]
+fn restart_markers_that_are_all_missing_are_damage() {
+    for file in [plain(), unusual()] {
+        let scan = find(&file, b"\xFF\xDA");
+        let interval = b"\xFF\xDD\0\x04\0\x08";
+
+        assert_malformed(&[&file[..scan], interval, &file[scan..]].concat());
+    }
+}
+
+#[test]
+fn restart_marker_that_is_missing_is_damage() {
+    let mut file = fixture("restart-markers.jpg");
+    let marker = find(&file, b"\xFF\xD1");
+    file.drain(marker..marker + 2);
+
+    assert_malformed(&file);
+}
+
+#[test]
+fn scan_without_data_is_damage_also_behind_harmless_bytes() {
+    let file = fixture("progressive.jpg");
+    let first = find(&file, b"\xFF\xDA");
+    let end_of_first = first + find(&file[first..], b"\xFF\xC4");
+    let second = end_of_first + find(&file[end_of_first..], b"\xFF\xDA");
+    let data = second + 2 + usize::from(file[second + 3]);
+    let end_of_second = data + find(&file[data..], b"\xFF\xC4");
+
+    let parts = [
+        &file[..end_of_first],
+        &[0x55; 9],
+        &file[end_of_first..data],
+        &[0x12],
+        &file[end_of_second..],
+    ];
+    assert_malformed(&parts.concat());
 }
