@@ -24,6 +24,7 @@ use crate::imaging::tests::samples::Shown;
 use crate::imaging::tests::samples::YELLOW;
 use crate::imaging::tests::samples::assert_near;
 use crate::imaging::tests::samples::jpeg;
+use crate::imaging::tests::samples::jpeg_with;
 use crate::imaging::tests::samples::quarters;
 use crate::imaging::tests::samples::render;
 
@@ -146,4 +147,17 @@ fn scan_without_data_is_damage_also_behind_harmless_bytes() {
         &file[end_of_second..],
     ];
     assert_malformed(&parts.concat());
+}
+
+#[test]
+fn jfif_segment_that_is_too_short_says_nothing_of_colours() {
+    let rgb = fixture("rgb.jpg");
+
+    let alone = render(&rgb);
+    let marked = render(&jpeg_with(&rgb, &[(0xE0, b"JFIF\0")]));
+
+    assert_near(
+        Shown::nth(&marked, 0).quarters(),
+        Shown::nth(&alone, 0).quarters(),
+    );
 }
