@@ -4,7 +4,10 @@
 //! Its wrapper makes an error of the first complaint and tells no others. So what is harmless is put right here, where
 //! nothing can hide behind it.
 
+use std::borrow::Cow;
+
 use crate::imaging::bytes::Bytes;
+use crate::imaging::jpeg::header;
 use crate::imaging::jpeg::scan;
 use crate::imaging::jpeg::segments::End;
 use crate::imaging::jpeg::segments::SOI;
@@ -42,7 +45,7 @@ impl Stripped {
         let mut segments = Segments::new(file);
         loop {
             for segment in segments.by_ref() {
-                stripped.add_segment(segment)?;
+                stripped.add_segment(segment, &coding)?;
             }
             match segments.end() {
                 End::Scan(rest) => segments = stripped.add_scan(rest, &coding)?,
@@ -61,10 +64,11 @@ impl Stripped {
         self.scans == 1 && !self.has_restarts
     }
 
-    fn add_segment(&mut self, Segment { marker, data }: Segment<'_>) -> Option<()> {
+    fn add_segment(&mut self, segment: Segment<'_>, coding: &Coding) -> Option<()> {
+        let Segment { marker, data } = segment;
         // APP0 and APP14 say how colours are coded.
         if !matches!(marker, 0xE1..=0xED | 0xEF | 0xFE) {
-            self.add(marker, data)?;
+            self.add(marker, &coding.known(segment))?;
         }
         self.has_restarts |= marker == DRI && data.iter().any(|byte| *byte != 0);
         Some(())
@@ -99,6 +103,7 @@ impl Stripped {
 /// How the samples are coded.
 struct Coding {
     is_sequential: bool,
+    components: u8,
 }
 
 impl Coding {
@@ -110,7 +115,30 @@ impl Coding {
         Some(Self {
             // All others that are taken: baseline, extended and arithmetic.
             is_sequential: !matches!(frame.marker, 0xC2 | 0xCA),
+            components: *frame.data.get(5)?,
         })
+    }
+
+    /// A segment with the version of JFIF and the colour transform of Adobe's that unknown ones are taken for.
+    /// Source: libjpeg, `jdmarker.c` and `jdapimin.c`.
+    fn known<'a>(&self, Segment { marker, data }: Segment<'a>) -> Cow<'a, [u8]> {
+        let mut known = Cow::Borrowed(data);
+        if header::is_jfif(marker, data)
+            && let Some(version) = known.to_mut().get_mut(5)
+        {
+            *version = 1;
+        }
+        if header::is_adobe(marker, data)
+            && let Some(transform) = known.to_mut().get_mut(11)
+        {
+            // Luma and colour differences, with black or without it.
+            *transform = match (self.components, *transform) {
+                (_, 0) => 0,
+                (4, _) => 2,
+                _ => 1,
+            };
+        }
+        known
     }
 }
 
@@ -118,7 +146,7 @@ impl Coding {
 mod tests {
     use super::*;
 
-    const FILE: &[u8] = b"\xFF\xD8\xFF\xE1\0\x04ab..\xFF\xFF\xDB\0\x03q\xFF\xC0\0\x03f\
+    const FILE: &[u8] = b"\xFF\xD8\xFF\xE1\0\x04ab..\xFF\xFF\xDB\0\x03q\xFF\xC0\0\x08frame\x03\
         \xFF\xDA\0\x06\x01\x02\x03\x04data\xFF\0\xFF\xD0more..\xFF\xE2\0\x04cd..\
         \xFF\xDA\0\x06\x01\0\x3F\0last\xFF\xD9tail";
 
@@ -128,7 +156,7 @@ mod tests {
 
         assert_eq!(
             stripped.bytes,
-            b"\xFF\xD8\xFF\xDB\0\x03q\xFF\xC0\0\x03f\
+            b"\xFF\xD8\xFF\xDB\0\x03q\xFF\xC0\0\x08frame\x03\
             \xFF\xDA\0\x06\x01\0\x3F\0data\xFF\0\xFF\xD0more..\
             \xFF\xDA\0\x06\x01\0\x3F\0last\xFF\xD9"
         );
@@ -136,7 +164,7 @@ mod tests {
 
     #[test]
     fn scan_headers_of_progressive_files_stay_as_they_are() {
-        let file = b"\xFF\xD8\xFF\xC2\0\x03f\xFF\xDA\0\x06\x01\x01\x05\x12data\xFF\xD9";
+        let file = b"\xFF\xD8\xFF\xC2\0\x08frame\x01\xFF\xDA\0\x06\x01\x01\x05\x12data\xFF\xD9";
 
         assert_eq!(Stripped::new(file).unwrap().bytes, file);
     }

@@ -161,3 +161,64 @@ fn jfif_segment_that_is_too_short_says_nothing_of_colours() {
         Shown::nth(&alone, 0).quarters(),
     );
 }
+
+/// An Adobe segment.
+fn adobe(transform: u8) -> Vec<u8> {
+    [&b"Adobe\0\x64\0\0\0\0"[..], &[transform]].concat()
+}
+
+const JFIF: &[u8] = b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0";
+
+/// A file as `jpeg` makes it, without its first segment, which is that of JFIF.
+fn without_jfif(file: &[u8]) -> Vec<u8> {
+    assert_eq!(file[2..4], [0xFF, 0xE0]);
+    let length = usize::from(u16::from_be_bytes([file[4], file[5]]));
+    [&file[..2], &file[4 + length..]].concat()
+}
+
+#[test]
+fn transform_that_nobody_knows_is_that_of_luma() {
+    for transform in [1, 2, 9] {
+        for (file, decoder) in [(plain(), Decoder::Scaled), (unusual(), Decoder::Turbo)] {
+            let upload = jpeg_with(&without_jfif(&file), &[(0xEE, &adobe(transform))]);
+
+            let rendered = render(&upload);
+
+            assert_eq!(rendered.decoder, decoder, "{transform}");
+            assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
+        }
+    }
+}
+
+#[test]
+fn inks_with_a_transform_that_nobody_knows_are_those_of_luma_and_black() {
+    let with_transform = |transform| {
+        let mut file = inks(false);
+        let at = find(&file, b"Adobe") + 11;
+        file[at] = transform;
+        Shown::nth(&render(&file), 0).quarters()
+    };
+    let known = with_transform(2);
+
+    for transform in [1, 3, 200] {
+        assert_near(with_transform(transform), known);
+    }
+    assert_ne!(with_transform(0), known);
+}
+
+#[test]
+fn version_of_jfif_does_not_matter() {
+    for version in [0, 2, 255] {
+        let mut jfif = JFIF.to_vec();
+        jfif[5] = version;
+        for file in [plain(), unusual()] {
+            let upload = jpeg_with(&without_jfif(&file), &[(0xE0, &jfif)]);
+
+            assert_near(Shown::nth(&render(&upload), 0).quarters(), COLORS);
+        }
+        assert_eq!(
+            render(&jpeg_with(&inks(false), &[(0xE0, &jfif)])).decoder,
+            Decoder::Turbo
+        );
+    }
+}
