@@ -234,7 +234,11 @@ mod tests {
     #[test]
     fn segments_that_are_too_short_are_neither_jfif_nor_adobe() {
         let jfif = &WHOLE_JFIF.1[..13];
-        let header = Header::read(&file(&[(0xE0, jfif), (0xEE, b"Adobe\0\x64\0\0\0\0"), FRAME]));
+        let header = Header::read(&file(&[
+            (0xE0, jfif),
+            (0xEE, b"Adobe\0\x64\0\0\0\0"),
+            FRAME,
+        ]));
 
         let header = header.unwrap();
         assert_eq!((header.is_jfif, header.adobe_transform), (false, None));

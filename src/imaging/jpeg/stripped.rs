@@ -30,6 +30,9 @@ pub(super) struct Stripped {
     scans: u32,
     /// Whether there may be restart markers.
     has_restarts: bool,
+    /// How many coefficients libjpeg must hold at once, each in two bytes: all of the picture, if one of its scans has not
+    /// all that there is of a block.
+    pub coefficients: u64,
 }
 
 impl Stripped {
@@ -40,6 +43,7 @@ impl Stripped {
             bytes: Vec::with_capacity(file.len()),
             scans: 0,
             has_restarts: false,
+            coefficients: 0,
         };
         stripped.bytes.extend([0xFF, SOI]);
         let mut segments = Segments::new(file);
@@ -84,6 +88,9 @@ impl Stripped {
         if let (true, [.., first, last, bits]) = (coding.is_sequential, header.as_mut_slice()) {
             (*first, *last, *bits) = (0, 63, 0);
         }
+        if !coding.is_sequential || header.first().copied() != Some(coding.components) {
+            self.coefficients = coding.coefficients;
+        }
         self.add(SOS, &header)?;
         self.scans = self.scans.saturating_add(1);
         let (data, rest) = scan::split_at_end(bytes.rest())?;
@@ -104,6 +111,8 @@ impl Stripped {
 struct Coding {
     is_sequential: bool,
     components: u8,
+    /// How many coefficients there are, those of blocks that are partly outside included.
+    coefficients: u64,
 }
 
 impl Coding {
@@ -112,10 +121,30 @@ impl Coding {
         let is_frame =
             |marker| matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC);
         let frame = Segments::new(file).find(|segment| is_frame(segment.marker))?;
+        let mut bytes = Bytes::new(frame.data);
+        let _precision = bytes.u8()?;
+        let (height, width) = (bytes.u16()?, bytes.u16()?);
+        let components = bytes.u8()?;
+        // Source: ITU-T T.81, A.1.1 and A.2.4.
+        let samplings = bytes.rest().as_chunks().0.iter();
+        let samplings: Vec<(u64, u64)> = samplings
+            .map(|[_id, sampling, _quantization]| ((sampling >> 4).into(), (sampling & 15).into()))
+            .collect();
+        let units = |pixels: u16, blocks: Option<u64>| {
+            let side = blocks.unwrap_or(1).max(1).saturating_mul(8);
+            u64::from(pixels).div_ceil(side)
+        };
+        let across = units(width, samplings.iter().map(|(across, _)| *across).max());
+        let down = units(height, samplings.iter().map(|(_, down)| *down).max());
+        let blocks = samplings
+            .iter()
+            .map(|(across, down)| across.saturating_mul(*down));
+        let coefficients = blocks.sum::<u64>().saturating_mul(64);
         Some(Self {
             // All others that are taken: baseline, extended and arithmetic.
             is_sequential: !matches!(frame.marker, 0xC2 | 0xCA),
-            components: *frame.data.get(5)?,
+            components,
+            coefficients: across.saturating_mul(down).saturating_mul(coefficients),
         })
     }
 
@@ -167,6 +196,29 @@ mod tests {
         let file = b"\xFF\xD8\xFF\xC2\0\x08frame\x01\xFF\xDA\0\x06\x01\x01\x05\x12data\xFF\xD9";
 
         assert_eq!(Stripped::new(file).unwrap().bytes, file);
+    }
+
+    #[test]
+    fn coefficients_are_held_if_they_come_in_several_scans() {
+        // 17 × 9 pixels are 2 × 1 units of 2 × 2, 1 and 1 blocks.
+        let held = |marker, scan: &[u8]| {
+            let frame = b"\0\x11\x08\0\x09\0\x11\x03\x01\x22\0\x02\x11\0\x03\x11\0";
+            let file = [
+                b"\xFF\xD8\xFF",
+                &[marker][..],
+                frame,
+                b"\xFF\xDA",
+                scan,
+                b"\xFF\xD9",
+            ];
+            Stripped::new(&file.concat()).unwrap().coefficients
+        };
+        let all = b"\0\x0C\x03\x01\0\x02\0\x03\0\0\x3F\0";
+        let luma = b"\0\x08\x01\x01\0\0\x3F\0";
+
+        assert_eq!(held(0xC0, all), 0);
+        assert_eq!(held(0xC9, luma), 2 * 6 * 64);
+        assert_eq!(held(0xC2, all), 2 * 6 * 64);
     }
 
     #[test]

@@ -41,24 +41,42 @@ pub(in crate::imaging) struct Turbo {
 impl Turbo {
     /// Decodes all of a file, at the scale that the request needs.
     ///
+    /// Coefficients that come in several scans are held until the last one is there. As many are accepted as pixels are, so
+    /// fewer pixels in such a file: a quarter of inks, for example.
+    ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for damage that is visible, or would be elsewhere in the picture.
+    /// [`Error::Malformed`] for damage that is visible, or would be elsewhere in the picture; [`Error::TooManyPixels`].
     pub(in crate::imaging) fn decode(
         &mut self,
         file: &[u8],
         header: &Header,
         request: &Request,
+        pixels_max: u64,
     ) -> Result<Decoded, Error> {
+        let malformed = |cause| Error::Malformed(Format::Jpeg, cause);
+        // libjpeg never sees the metadata, nor complains about it.
+        let file = Stripped::new(file);
+        let file = file.ok_or_else(|| malformed(Damage("no end of image").into()))?;
+        if file.coefficients > pixels_max {
+            let Size { width, height } = header.size;
+            let pixels = header.size.pixels();
+            let part = u128::from(pixels).saturating_mul(pixels_max.into());
+            let part = part.checked_div(file.coefficients.into());
+            return Err(Error::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max: part
+                    .and_then(|part| part.try_into().ok())
+                    .unwrap_or(pixels_max),
+            });
+        }
         // A handle that has seen an error is not used again.
         let mut handle = match self.handle.take() {
             Some(handle) => handle,
             None => Decompressor::new().map_err(|error| Error::Internal(error.into()))?,
         };
-        let malformed = |cause| Error::Malformed(Format::Jpeg, cause);
-        // libjpeg never sees the metadata, nor complains about it.
-        let file = Stripped::new(file);
-        let file = file.ok_or_else(|| malformed(Damage("no end of image").into()))?;
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
         let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
         self.handle = Some(handle);

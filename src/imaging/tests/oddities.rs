@@ -222,3 +222,27 @@ fn version_of_jfif_does_not_matter() {
         );
     }
 }
+
+#[test]
+fn inks_in_several_scans_count_each() {
+    let within = |pixels_max, is_progressive| {
+        let config = config::Picture {
+            pixels_max,
+            ..config::Picture::default()
+        };
+        Renderer::new(config).render(&inks(is_progressive), None)
+    };
+
+    // 64 × 64 pixels of four inks.
+    assert!(within(16_384, true).is_ok());
+    assert!(within(4_096, false).is_ok());
+    assert!(matches!(
+        within(16_383, true),
+        Err(Error::TooManyPixels {
+            width: 64,
+            height: 64,
+            pixels: 4_096,
+            pixels_max: 4_095
+        })
+    ));
+}
