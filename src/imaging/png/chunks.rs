@@ -7,6 +7,9 @@ use crate::imaging::png::raw_profile;
 /// Length of the signature, in bytes.
 const SIGNATURE_BYTES: usize = 8;
 
+/// Most texts that are read as raw profiles: there are two kinds of them. Each costs time, and decompressed some memory.
+const RAW_PROFILES_MAX: u32 = 4;
+
 /// What the chunks say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Chunks {
@@ -21,6 +24,7 @@ impl Chunks {
     pub(super) fn scan(file: &[u8]) -> Self {
         let mut found = Self::default();
         let mut raw = None;
+        let mut raw_profiles = 0..RAW_PROFILES_MAX;
         let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
         while let Some((kind, data)) = chunk(&mut bytes) {
             match &kind {
@@ -29,7 +33,13 @@ impl Chunks {
                     break;
                 }
                 b"eXIf" => found.orientation = found.orientation.or(exif::orientation(data)),
-                b"tEXt" | b"zTXt" | b"iTXt" => raw = raw.or(raw_profile::orientation(kind, data)),
+                b"tEXt" | b"zTXt" | b"iTXt"
+                    if raw.is_none()
+                        && raw_profile::is_one(data)
+                        && raw_profiles.next().is_some() =>
+                {
+                    raw = raw_profile::orientation(kind, data);
+                }
                 _ => {}
             }
             found.has_metadata |= is_metadata(kind);
@@ -122,6 +132,31 @@ mod tests {
         let both = Chunks::scan(&file(&[text, (b"eXIf", TIFF)]));
 
         assert_eq!((alone.orientation, both.orientation), (Some(3), Some(6)));
+    }
+
+    #[test]
+    fn few_texts_are_read_as_raw_profiles_and_none_after_one_that_is() {
+        let damaged: (&[u8; 4], &[u8]) = (b"zTXt", b"Raw profile type exif\0\0damaged");
+        let comment: (&[u8; 4], &[u8]) = (b"tEXt", b"Comment\0no profile");
+        let profile = |orientation| {
+            let text = "Raw profile type APP1\0\nAPP1\n28\n4578696600004d4d002a0000\n\
+                00080001011200030000000100";
+            format!("{text}0{orientation}0000\n").into_bytes()
+        };
+        let (third, sixth) = (profile(3), profile(6));
+        let profile: (&[u8; 4], &[u8]) = (b"tEXt", &third);
+        let other: (&[u8; 4], &[u8]) = (b"tEXt", &sixth);
+        let orientation = |chunks: &[_]| Chunks::scan(&file(chunks)).orientation;
+
+        assert_eq!(orientation(&[comment, damaged, profile, other]), Some(3));
+        assert_eq!(
+            orientation(&[damaged, damaged, damaged, comment, profile]),
+            Some(3)
+        );
+        assert_eq!(
+            orientation(&[damaged, damaged, damaged, damaged, profile]),
+            None
+        );
     }
 
     #[test]
