@@ -263,7 +263,7 @@ impl<'a> Source<'a> {
     fn profile(&self, first: &Picture) -> Profile {
         let icc = self.handle.icc_profile().or_else(|| first.icc_profile());
         if let Some(icc) = icc {
-            return Profile::Icc(icc);
+            return Profile::from_icc(icc);
         }
         let points = self.code_points(first);
         Profile::from_code_points(points.primaries, points.transfer)

@@ -198,7 +198,7 @@ fn profile(info: &Info<'_>) -> Profile {
     }
     if let Some(icc) = &info.icc_profile {
         return match icc.len() {
-            ..=PROFILE_BYTES_MAX => Profile::Icc(icc.to_vec()),
+            ..=PROFILE_BYTES_MAX => Profile::from_icc(icc.to_vec()),
             _ => Profile::Srgb,
         };
     }

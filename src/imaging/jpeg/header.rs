@@ -191,7 +191,7 @@ impl<'a> Found<'a> {
         if pieces.is_empty() || !complete || length > PROFILE_BYTES_MAX {
             return Profile::Srgb;
         }
-        Profile::Icc(
+        Profile::from_icc(
             pieces
                 .iter()
                 .flat_map(|(_, piece)| *piece)

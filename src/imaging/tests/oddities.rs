@@ -1,11 +1,14 @@
-//! JPEG files that cameras and programs write, though no standard says so: they are shown. And damage that looks much the
-//! same: it is refused.
+//! Files that cameras and programs write, though standards do not quite say so: they are shown. And damage that looks much
+//! the same: it is refused.
 
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "a test that miscounts fails"
 )]
 
+use png::BitDepth;
+use png::CodingIndependentCodePoints;
+use png::ColorType;
 use turbojpeg::Colorspace;
 use turbojpeg::Compressor;
 use turbojpeg::Image;
@@ -25,6 +28,7 @@ use crate::imaging::tests::samples::YELLOW;
 use crate::imaging::tests::samples::assert_near;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
+use crate::imaging::tests::samples::png;
 use crate::imaging::tests::samples::quarters;
 use crate::imaging::tests::samples::render;
 
@@ -245,4 +249,44 @@ fn inks_in_several_scans_count_each() {
             pixels_max: 4_095
         })
     ));
+}
+
+/// The profile of sRGB with code points of PQ, the primaries of sRGB.
+fn pq_profile() -> Vec<u8> {
+    let mut profile = moxcms::ColorProfile::new_srgb();
+    profile.cicp = Some(moxcms::CicpProfile {
+        color_primaries: moxcms::CicpColorPrimaries::Bt709,
+        transfer_characteristics: moxcms::TransferCharacteristics::Smpte2084,
+        matrix_coefficients: moxcms::MatrixCoefficients::Identity,
+        full_range: true,
+    });
+    profile.encode().unwrap()
+}
+
+#[test]
+fn profile_with_code_points_shows_the_same_as_the_code_points() {
+    // 58 % of PQ are diffuse white.
+    let samples = [148; 3].repeat(64 * 64);
+    let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
+    let points = png((64, 64), color, depth, &samples, |info| {
+        info.coding_independent_code_points = Some(CodingIndependentCodePoints {
+            color_primaries: 1,
+            transfer_function: 16,
+            matrix_coefficients: 0,
+            is_video_full_range_image: true,
+        });
+    });
+    let profile = png((64, 64), color, depth, &samples, |info| {
+        info.icc_profile = Some(pq_profile().into());
+    });
+    let segment = [&b"ICC_PROFILE\0\x01\x01"[..], &pq_profile()].concat();
+    let jpeg = jpeg(64, 64, &samples, Subsamp::None);
+    let jpeg = jpeg_with(&jpeg, &[(0xE2, &segment)]);
+
+    let [points, profile, jpeg] =
+        [points, profile, jpeg].map(|upload| Shown::nth(&render(&upload), 0).quarters());
+
+    assert!(points[0][0] > 230, "{points:?}");
+    assert_near(profile, points);
+    assert_near(jpeg, points);
 }
