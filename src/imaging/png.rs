@@ -4,6 +4,7 @@
 mod chunks;
 mod raw_profile;
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use png::BitDepth;
@@ -93,7 +94,7 @@ impl Pass {
 
 /// A PNG file whose header has been read.
 pub(super) struct Source<'a> {
-    reader: Reader<Cursor<&'a [u8]>>,
+    reader: Reader<Cursor<Cow<'a, [u8]>>>,
     chunks: chunks::Chunks,
 }
 
@@ -118,7 +119,7 @@ impl<'a> Source<'a> {
         let limits = Limits {
             bytes: DECODER_BYTES_MAX,
         };
-        let mut decoder = Decoder::new_with_limits(Cursor::new(file), limits);
+        let mut decoder = Decoder::new_with_limits(Cursor::new(chunks::still(file)), limits);
         decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_text_chunk(true);
         let reader = decoder.read_info().map_err(malformed)?;

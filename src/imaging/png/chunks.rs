@@ -1,4 +1,7 @@
-//! The chunks of a PNG file that are not samples: orientation, and whether there is anything to leave behind.
+//! The chunks of a PNG file that are not samples: orientation, whether there is anything to leave behind, and which ones the
+//! decoder must not see.
+
+use std::borrow::Cow;
 
 use crate::imaging::bytes::Bytes;
 use crate::imaging::exif;
@@ -46,6 +49,40 @@ impl Chunks {
         }
         found.orientation = found.orientation.or(raw);
         found
+    }
+}
+
+/// The file without the chunks for which the decoder would refuse it, though they do not matter to the picture: those of
+/// animations, and code points of what PNG does not have (a matrix, a third range).
+pub(super) fn still(file: &[u8]) -> Cow<'_, [u8]> {
+    let mut copy = Vec::new();
+    // What has neither been copied nor passed over yet.
+    let mut rest = file;
+    let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
+    loop {
+        let before = bytes.rest().len();
+        let Some((kind, data)) = chunk(&mut bytes) else {
+            break;
+        };
+        if is_in_the_way(kind, data) {
+            let kept = rest.len().saturating_sub(before);
+            copy.extend(rest.get(..kept).unwrap_or_default());
+            rest = bytes.rest();
+        }
+    }
+    if copy.is_empty() {
+        return Cow::Borrowed(file);
+    }
+    copy.extend(rest);
+    Cow::Owned(copy)
+}
+
+/// Source: PNG third edition, 11.3.2.6 and 11.3.6.
+const fn is_in_the_way(kind: [u8; 4], data: &[u8]) -> bool {
+    match &kind {
+        b"acTL" | b"fcTL" | b"fdAT" => true,
+        b"cICP" => !matches!(data, [_, _, 0, 0 | 1]),
+        _ => false,
     }
 }
 
@@ -157,6 +194,34 @@ mod tests {
             orientation(&[damaged, damaged, damaged, damaged, profile]),
             None
         );
+    }
+
+    #[test]
+    fn still_file_has_no_chunks_of_animations_nor_impossible_code_points() {
+        let plain: &[(&[u8; 4], &[u8])] = &[
+            (b"IHDR", b"header"),
+            (b"cICP", b"\x01\x0D\0\x01"),
+            (b"IDAT", b"samples"),
+            (b"IEND", b""),
+        ];
+        let animated: &[(&[u8; 4], &[u8])] = &[
+            plain[0],
+            (b"acTL", b"frames"),
+            (b"cICP", b"\x01\x0D\x01\x01"),
+            (b"cICP", b"\x01\x0D\0\x02"),
+            plain[1],
+            (b"fcTL", b"frame"),
+            plain[2],
+            (b"fcTL", b"frame"),
+            (b"fdAT", b"samples"),
+            plain[3],
+        ];
+        let (plain, mut animated) = (file(plain), file(animated));
+
+        assert!(matches!(still(&plain), Cow::Borrowed(same) if same == plain));
+        assert_eq!(still(&animated), plain);
+        animated.extend(b"tail");
+        assert_eq!(still(&animated), [&plain[..], b"tail"].concat());
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::imaging::tests::samples::assert_near;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
 use crate::imaging::tests::samples::png;
+use crate::imaging::tests::samples::png_chunk;
 use crate::imaging::tests::samples::quarters;
 use crate::imaging::tests::samples::render;
 
@@ -289,4 +290,37 @@ fn profile_with_code_points_shows_the_same_as_the_code_points() {
     assert!(points[0][0] > 230, "{points:?}");
     assert_near(profile, points);
     assert_near(jpeg, points);
+}
+
+/// A PNG with a further chunk behind its header.
+fn png_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
+    let mut file = png((64, 64), color, depth, &quarters(64, 64), |_| {});
+    // After the signature of 8 bytes and a chunk of 13.
+    file.splice(33..33, png_chunk(kind, data));
+    file
+}
+
+#[test]
+fn png_with_a_useless_chunk_is_shown_without_it() {
+    // The sequence number of the first frame is 0; a frame may be smaller than the picture.
+    let frame = |number: u8, side: u8| {
+        [
+            &[0, 0, 0, number, 0, 0, 0, side, 0, 0, 0, side][..],
+            &[0; 14],
+        ]
+        .concat()
+    };
+    for (kind, data) in [
+        (b"cICP", vec![1, 13, 1, 1]),
+        (b"cICP", vec![1, 13, 0, 2]),
+        (b"acTL", vec![0; 8]),
+        (b"fcTL", frame(5, 64)),
+        (b"fcTL", frame(0, 32)),
+        (b"fcTL", vec![0; 3]),
+    ] {
+        let rendered = render(&png_with(kind, &data));
+
+        assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
+    }
 }
