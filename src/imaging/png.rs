@@ -232,10 +232,7 @@ fn measured(gamma: ScaledFloat, chromaticities: SourceChromaticities) -> Profile
     {
         return Profile::Srgb;
     }
-    Profile::Measured {
-        gamma: Some(gamma),
-        chromaticities,
-    }
+    Profile::measured(Some(gamma), chromaticities)
 }
 
 fn malformed(error: DecodingError) -> Error {

@@ -146,6 +146,18 @@ impl Profile {
         })
     }
 
+    /// From measured values, in the units of [`Profile::Measured`]. Those that no light can have say nothing.
+    pub(super) fn measured(gamma: Option<u32>, chromaticities: [(u32, u32); 4]) -> Self {
+        if is_possible(chromaticities) {
+            Self::Measured {
+                gamma,
+                chromaticities,
+            }
+        } else {
+            Self::Srgb
+        }
+    }
+
     const fn of_primaries(primaries: u8, transfer: Transfer) -> Self {
         match (primaries, transfer) {
             (1 | 2 | 5 | 6, Transfer::Srgb) => Self::Srgb,
@@ -292,6 +304,27 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
     Some((lights?, Profile::Icc(profile.encode().ok()?)))
 }
 
+/// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
+fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
+    // The sum may be a little more than one whole, because x and y are rounded.
+    let is_color = |(x, y): (u32, u32)| y > 0 && x.saturating_add(y) <= 100_001;
+    let [white, red, green, blue] = chromaticities.map(|(x, y)| (i64::from(x), i64::from(y)));
+    // Positive left of the way from one point to another, negative right of it.
+    let side = |from: (i64, i64), to: (i64, i64)| {
+        let (across, down) = (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1));
+        let (x, y) = (
+            white.0.saturating_sub(from.0),
+            white.1.saturating_sub(from.1),
+        );
+        across
+            .saturating_mul(y)
+            .saturating_sub(down.saturating_mul(x))
+            .signum()
+    };
+    let sides = [side(red, green), side(green, blue), side(blue, red)];
+    chromaticities.into_iter().all(is_color) && matches!(sides, [1, 1, 1] | [-1, -1, -1])
+}
+
 /// Exponent from samples to light, from one that leads from light to samples, times 100,000.
 fn exponent(gamma: u32) -> Option<f32> {
     let exponent = 1.0 / fraction(gamma);
@@ -387,6 +420,39 @@ mod tests {
 
         for icc in others {
             assert_eq!(Profile::from_icc(icc.clone()), Profile::Icc(icc));
+        }
+    }
+
+    #[test]
+    fn chromaticities_of_no_light_say_nothing() {
+        let [white, red, green, blue] = [
+            (31_270, 32_900),
+            (64_000, 33_000),
+            (30_000, 60_000),
+            (15_000, 6_000),
+        ];
+        let is_taken = |chromaticities| {
+            matches!(
+                Profile::measured(None, chromaticities),
+                Profile::Measured { .. }
+            )
+        };
+
+        assert!(is_taken([white, red, green, blue]));
+        assert!(is_taken([white, blue, green, red]));
+        // ProPhoto, of which two primaries lie on the edge and no colour that can be seen has the third.
+        let wide = [(73_470, 26_530), (15_960, 84_040), (3_660, 10)];
+        assert!(is_taken([(34_570, 35_850), wide[0], wide[1], wide[2]]));
+        for impossible in [
+            [(0, 0); 4],
+            [white; 4],
+            [(31_270, 0), red, green, blue],
+            [white, (64_000, 40_000), green, blue],
+            [white, red, red, blue],
+            [(64_000, 20_000), red, green, blue],
+            [white, (u32::MAX, u32::MAX), green, blue],
+        ] {
+            assert!(!is_taken(impossible), "{impossible:?}");
         }
     }
 
