@@ -324,3 +324,17 @@ fn png_with_a_useless_chunk_is_shown_without_it() {
         assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
     }
 }
+
+#[test]
+fn full_range_of_coded_data_is_not_hidden_by_the_container() {
+    let file = fixture("nclx.heic");
+    let mut limited = file.clone();
+    // After the type of the box and of its contents, and three code points of two bytes.
+    let range = find(&file, b"colrnclx") + 14;
+    assert_eq!(limited[range], 0x80);
+    limited[range] = 0;
+
+    let [full, limited] = [file, limited].map(|upload| Shown::nth(&render(&upload), 0).quarters());
+
+    assert_eq!(limited, full);
+}
