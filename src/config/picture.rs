@@ -61,7 +61,8 @@ impl Default for Picture {
             quality: 85,
             progressive: false,
             keep_original: false,
-            pixels_max: 64_000_000,
+            // 8192². Cameras of "64 megapixels" write 9248 × 6936 or 9280 × 6944.
+            pixels_max: 67_108_864,
             side_px_max: 65_535,
             hevc_decoder: HevcDecoder::Auto,
         }
