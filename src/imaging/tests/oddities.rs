@@ -7,7 +7,6 @@
 )]
 
 use png::BitDepth;
-use png::CodingIndependentCodePoints;
 use png::ColorType;
 use turbojpeg::Colorspace;
 use turbojpeg::Compressor;
@@ -252,6 +251,15 @@ fn inks_in_several_scans_count_each() {
     ));
 }
 
+/// A PNG of 64 × 64 RGB pixels with a further chunk behind its header.
+fn png_with(samples: &[u8], kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
+    let mut file = png((64, 64), color, depth, samples, |_| {});
+    // After the signature of 8 bytes and a chunk of 13.
+    file.splice(33..33, png_chunk(kind, data));
+    file
+}
+
 /// The profile of sRGB with code points of PQ, the primaries of sRGB.
 fn pq_profile() -> Vec<u8> {
     let mut profile = moxcms::ColorProfile::new_srgb();
@@ -268,15 +276,8 @@ fn pq_profile() -> Vec<u8> {
 fn profile_with_code_points_shows_the_same_as_the_code_points() {
     // 58 % of PQ are diffuse white.
     let samples = [148; 3].repeat(64 * 64);
+    let points = png_with(&samples, b"cICP", &[1, 16, 0, 1]);
     let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
-    let points = png((64, 64), color, depth, &samples, |info| {
-        info.coding_independent_code_points = Some(CodingIndependentCodePoints {
-            color_primaries: 1,
-            transfer_function: 16,
-            matrix_coefficients: 0,
-            is_video_full_range_image: true,
-        });
-    });
     let profile = png((64, 64), color, depth, &samples, |info| {
         info.icc_profile = Some(pq_profile().into());
     });
@@ -290,15 +291,6 @@ fn profile_with_code_points_shows_the_same_as_the_code_points() {
     assert!(points[0][0] > 230, "{points:?}");
     assert_near(profile, points);
     assert_near(jpeg, points);
-}
-
-/// A PNG with a further chunk behind its header.
-fn png_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
-    let mut file = png((64, 64), color, depth, &quarters(64, 64), |_| {});
-    // After the signature of 8 bytes and a chunk of 13.
-    file.splice(33..33, png_chunk(kind, data));
-    file
 }
 
 #[test]
@@ -319,7 +311,7 @@ fn png_with_a_useless_chunk_is_shown_without_it() {
         (b"fcTL", frame(0, 32)),
         (b"fcTL", vec![0; 3]),
     ] {
-        let rendered = render(&png_with(kind, &data));
+        let rendered = render(&png_with(&quarters(64, 64), kind, &data));
 
         assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
     }
