@@ -42,7 +42,8 @@ pub struct Picture {
     /// Whether uploads are kept beside what is made of them, with all that is in them. They are never served; `migrate
     /// rerender` makes new renditions of them.
     pub keep_original: bool,
-    /// Most pixels that an upload may have, judged by its header before anything is decoded.
+    /// Most pixels that an upload may have, judged by its header before anything is decoded. Every sample counts in the rare
+    /// JPEGs that come in several scans and that libjpeg-turbo decodes, which holds all of them: CMYK, odd samplings.
     pub pixels_max: u64,
     /// Longest side that an upload may have, in pixels, judged like its pixels.
     pub side_px_max: u32,
@@ -60,7 +61,8 @@ impl Default for Picture {
             quality: 85,
             progressive: false,
             keep_original: false,
-            pixels_max: 64_000_000,
+            // 8192². Cameras of "64 megapixels" write 9248 × 6936 or 9280 × 6944.
+            pixels_max: 67_108_864,
             side_px_max: 65_535,
             hevc_decoder: HevcDecoder::Auto,
         }

@@ -25,7 +25,7 @@ impl Canvas {
             return Self { size, rgb };
         }
         let turned = orientation.turned(size);
-        let (width, height) = (index(size.width), index(size.height));
+        let width = index(size.width);
         let pixels = rgb.as_chunks::<3>().0;
         let mut upright = Vec::with_capacity(rgb.len());
         for y in 0..index(turned.height) {
@@ -37,7 +37,7 @@ impl Canvas {
                 } else {
                     (x, y)
                 };
-                let pixel = pixels.get(y.min(height - 1) * width + x);
+                let pixel = pixels.get(y * width + x);
                 upright.extend(pixel.copied().unwrap_or_default());
             }
         }
@@ -75,7 +75,7 @@ fn flipped(position: usize, length: usize, is_flipped: bool) -> usize {
     }
 }
 
-/// Lays straight-alpha pixels on a background. `None`, if all of them are opaque: the colours alone are the picture.
+/// Lays straight-alpha pixels on a background. Also tells whether any of them was not opaque.
 pub(super) fn flattened(rgba: &[u8], background: Color) -> (Vec<u8>, bool) {
     let pixels = rgba.as_chunks::<4>().0;
     let is_opaque = pixels.iter().all(|[.., alpha]| *alpha == u8::MAX);

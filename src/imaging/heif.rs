@@ -56,8 +56,8 @@ const COLORS: [(Channel, Channel); 3] = [
     (Channel::Cr, Channel::Red),
 ];
 
-/// Code points of a file that gives none. Full range: iPhones before the X wrote nothing and meant that, and libheif, with
-/// it every viewer, shows it so.
+/// Code points where neither the container nor the decoder gives any. The decoders give some for every picture of luma: of
+/// coded data that says nothing, unspecified ones and the limited range. Source: ITU-T H.265, E.3.1.
 const UNSPECIFIED: CodePoints = CodePoints {
     primaries: 2,
     transfer: 2,
@@ -244,12 +244,16 @@ impl<'a> Source<'a> {
         Ok((Pixels::Interleaved(Model::Rgba, raster), picture))
     }
 
-    /// The container's code points before those of the coded data. Source: ISO/IEC 23008-12, 6.5.5.1.
+    /// The container's code points before those of the coded data. Source: ISO/IEC 23008-12, 6.5.5.1. But coded data that says
+    /// full range has it: Sony's cameras write that, and limited range into the container.
     fn code_points(&self, first: &Picture) -> CodePoints {
-        self.handle
-            .code_points()
-            .or_else(|| first.code_points())
-            .unwrap_or(UNSPECIFIED)
+        let coded = first.code_points();
+        let container = self.handle.code_points();
+        let points = container.or(coded).unwrap_or(UNSPECIFIED);
+        CodePoints {
+            full_range: points.full_range || coded.is_some_and(|coded| coded.full_range),
+            ..points
+        }
     }
 
     fn matrix(&self, first: &Picture) -> Matrix {
@@ -264,7 +268,7 @@ impl<'a> Source<'a> {
     fn profile(&self, first: &Picture) -> Profile {
         let icc = self.handle.icc_profile().or_else(|| first.icc_profile());
         if let Some(icc) = icc {
-            return Profile::Icc(icc);
+            return Profile::from_icc(icc);
         }
         let points = self.code_points(first);
         Profile::from_code_points(points.primaries, points.transfer)

@@ -16,6 +16,7 @@ mod reader;
 mod scaled;
 mod scan;
 mod segments;
+mod stripped;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 mod chunks;
 mod raw_profile;
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use png::BitDepth;
@@ -94,7 +95,7 @@ impl Pass {
 
 /// A PNG file whose header has been read.
 pub(super) struct Source<'a> {
-    reader: Reader<Cursor<&'a [u8]>>,
+    reader: Reader<Cursor<Cow<'a, [u8]>>>,
     chunks: chunks::Chunks,
 }
 
@@ -119,7 +120,7 @@ impl<'a> Source<'a> {
         let limits = Limits {
             bytes: DECODER_BYTES_MAX,
         };
-        let mut decoder = Decoder::new_with_limits(Cursor::new(file), limits);
+        let mut decoder = Decoder::new_with_limits(Cursor::new(chunks::still(file)), limits);
         decoder.set_transformations(Transformations::EXPAND);
         decoder.set_ignore_text_chunk(true);
         let reader = decoder.read_info().map_err(malformed)?;
@@ -199,7 +200,7 @@ fn profile(info: &Info<'_>) -> Profile {
     }
     if let Some(icc) = &info.icc_profile {
         return match icc.len() {
-            ..=PROFILE_BYTES_MAX => Profile::Icc(icc.to_vec()),
+            ..=PROFILE_BYTES_MAX => Profile::from_icc(icc.to_vec()),
             _ => Profile::Srgb,
         };
     }
@@ -242,10 +243,7 @@ fn measured(gamma: ScaledFloat, chromaticities: SourceChromaticities) -> Profile
     {
         return Profile::Srgb;
     }
-    Profile::Measured {
-        gamma: Some(gamma),
-        chromaticities,
-    }
+    Profile::measured(Some(gamma), chromaticities)
 }
 
 fn malformed(error: DecodingError) -> Error {

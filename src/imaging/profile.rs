@@ -11,6 +11,8 @@ use moxcms::ParsingOptions;
 use moxcms::ToneReprCurve;
 use moxcms::TransferCharacteristics;
 
+use crate::imaging::bytes::Bytes;
+
 /// Largest ICC profile that is read, in bytes. Press profiles have up to 3 MB.
 pub(super) const PROFILE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
@@ -126,6 +128,15 @@ fn compressed(light: f32) -> f32 {
 }
 
 impl Profile {
+    /// From an ICC profile. One of an HDR picture that names its code points is taken by these: its curves, if it has any, say
+    /// nothing of how bright light is to be shown.
+    pub(super) fn from_icc(profile: Vec<u8>) -> Self {
+        match hdr_code_points(&profile) {
+            Some((primaries, transfer)) => Self::from_code_points(primaries, transfer),
+            None => Self::Icc(profile),
+        }
+    }
+
     /// From `ColourPrimaries` and `TransferCharacteristics` of ITU-T H.273. The primaries of old television (5, 6) are taken as
     /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB.
     pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Self {
@@ -133,6 +144,18 @@ impl Profile {
         u8::try_from(primaries).map_or(Self::Srgb, |primaries| {
             Self::of_primaries(primaries, transfer)
         })
+    }
+
+    /// From measured values, in the units of [`Profile::Measured`]. Those that no light can have say nothing.
+    pub(super) fn measured(gamma: Option<u32>, chromaticities: [(u32, u32); 4]) -> Self {
+        if is_possible(chromaticities) {
+            Self::Measured {
+                gamma,
+                chromaticities,
+            }
+        } else {
+            Self::Srgb
+        }
     }
 
     const fn of_primaries(primaries: u8, transfer: Transfer) -> Self {
@@ -224,6 +247,29 @@ impl Profile {
     }
 }
 
+/// Primaries and transfer of the `cicp` tag of an RGB profile, if it is for PQ or HLG.
+/// Source: ICC.1:2022, 7.2.8, 7.3, 9.2.17 and 10.3.
+fn hdr_code_points(profile: &[u8]) -> Option<(u16, u16)> {
+    let mut bytes = Bytes::new(profile);
+    let header = bytes.take(128)?;
+    if header.get(16..20)? != b"RGB " {
+        return None;
+    }
+    let count = usize::try_from(bytes.u32()?).ok()?;
+    let tags = bytes.rest().as_chunks().0.iter().take(count);
+    let mut tags = tags.map(|entry: &[u8; 12]| Bytes::new(entry));
+    let offset = tags.find_map(|mut entry| {
+        let is_cicp = entry.array()? == *b"cicp";
+        entry.u32().filter(|_| is_cicp)
+    })?;
+    let tag = profile.get(usize::try_from(offset).ok()?..)?;
+    let [b'c', b'i', b'c', b'p', _, _, _, _, primaries, transfer, ..] = tag else {
+        return None;
+    };
+    let is_hdr = matches!(transfer, 16 | 18) && matches!(primaries, 1 | 2 | 4..=12 | 22);
+    is_hdr.then_some(((*primaries).into(), (*transfer).into()))
+}
+
 /// The same for an ICC profile that has nothing but a curve for each channel and a matrix.
 fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
     let has_tables = profile.lut_a_to_b_perceptual.is_some()
@@ -256,6 +302,27 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
         })
         .collect();
     Some((lights?, Profile::Icc(profile.encode().ok()?)))
+}
+
+/// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
+fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
+    // The sum may be a little more than one whole, because x and y are rounded.
+    let is_color = |(x, y): (u32, u32)| y > 0 && x.saturating_add(y) <= 100_001;
+    let [white, red, green, blue] = chromaticities.map(|(x, y)| (i64::from(x), i64::from(y)));
+    // Positive left of the way from one point to another, negative right of it.
+    let side = |from: (i64, i64), to: (i64, i64)| {
+        let (across, down) = (to.0.saturating_sub(from.0), to.1.saturating_sub(from.1));
+        let (x, y) = (
+            white.0.saturating_sub(from.0),
+            white.1.saturating_sub(from.1),
+        );
+        across
+            .saturating_mul(y)
+            .saturating_sub(down.saturating_mul(x))
+            .signum()
+    };
+    let sides = [side(red, green), side(green, blue), side(blue, red)];
+    chromaticities.into_iter().all(is_color) && matches!(sides, [1, 1, 1] | [-1, -1, -1])
 }
 
 /// Exponent from samples to light, from one that leads from light to samples, times 100,000.
@@ -313,6 +380,80 @@ mod tests {
         }
         assert_ne!(Profile::from_code_points(12, 13), Profile::Srgb);
         assert_ne!(Profile::from_code_points(1, 16), Profile::Srgb);
+    }
+
+    /// An ICC profile with a `cicp` tag and nothing else.
+    fn with_cicp(space: &[u8; 4], points: [u8; 4]) -> Vec<u8> {
+        let mut profile = vec![0; 128];
+        profile[16..20].copy_from_slice(space);
+        profile.extend([0, 0, 0, 2]);
+        profile.extend(b"desc\0\0\0\0\0\0\0\0");
+        profile.extend(b"cicp\0\0\0\x9C\0\0\0\x0C");
+        profile.extend(b"cicp\0\0\0\0");
+        profile.extend(points);
+        profile
+    }
+
+    #[test]
+    fn icc_profile_with_code_points_of_hdr_is_taken_by_these() {
+        for (transfer, expected) in [(16, Transfer::Pq), (18, Transfer::Hlg)] {
+            let profile = Profile::from_icc(with_cicp(b"RGB ", [9, transfer, 0, 1]));
+
+            let points = Profile::CodePoints {
+                primaries: 9,
+                transfer: expected,
+            };
+            assert_eq!(profile, points);
+        }
+    }
+
+    #[test]
+    fn icc_profile_without_code_points_of_hdr_stays_one() {
+        let whole = with_cicp(b"RGB ", [9, 16, 0, 1]);
+        let mut others = vec![
+            with_cicp(b"RGB ", [1, 13, 0, 1]),
+            with_cicp(b"RGB ", [0, 16, 0, 1]),
+            with_cicp(b"CMYK", [9, 16, 0, 1]),
+            ColorProfile::new_display_p3().encode().unwrap(),
+        ];
+        others.extend((0..166).map(|length| whole[..length].to_vec()));
+
+        for icc in others {
+            assert_eq!(Profile::from_icc(icc.clone()), Profile::Icc(icc));
+        }
+    }
+
+    #[test]
+    fn chromaticities_of_no_light_say_nothing() {
+        let [white, red, green, blue] = [
+            (31_270, 32_900),
+            (64_000, 33_000),
+            (30_000, 60_000),
+            (15_000, 6_000),
+        ];
+        let is_taken = |chromaticities| {
+            matches!(
+                Profile::measured(None, chromaticities),
+                Profile::Measured { .. }
+            )
+        };
+
+        assert!(is_taken([white, red, green, blue]));
+        assert!(is_taken([white, blue, green, red]));
+        // ProPhoto, of which two primaries lie on the edge and no colour that can be seen has the third.
+        let wide = [(73_470, 26_530), (15_960, 84_040), (3_660, 10)];
+        assert!(is_taken([(34_570, 35_850), wide[0], wide[1], wide[2]]));
+        for impossible in [
+            [(0, 0); 4],
+            [white; 4],
+            [(31_270, 0), red, green, blue],
+            [white, (64_000, 40_000), green, blue],
+            [white, red, red, blue],
+            [(64_000, 20_000), red, green, blue],
+            [white, (u32::MAX, u32::MAX), green, blue],
+        ] {
+            assert!(!is_taken(impossible), "{impossible:?}");
+        }
     }
 
     #[test]

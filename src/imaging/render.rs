@@ -306,7 +306,9 @@ impl Tools {
                 if native == Native::Forbidden {
                     return Err(Stop::NeedsNative);
                 }
-                let decoded = self.turbo.decode(file, &header, request)?;
+                let decoded = self
+                    .turbo
+                    .decode(file, &header, request, config.pixels_max)?;
                 Ok((decoded, Decoder::Turbo))
             }
             Source::Png(source) => Ok((source.decode(request)?, Decoder::Png)),

@@ -1,6 +1,7 @@
 //! The whole way from upload to rendition, over files that are made here.
 
 mod formats;
+mod oddities;
 mod quality;
 mod refusals;
 mod samples;

@@ -75,7 +75,7 @@ fn too_many_pixels_are_refused_by_the_header_with_limit_and_number() {
 
         let sentence = reply.json()["image"][0].as_str().unwrap().to_owned();
         assert!(
-            sentence.contains(pixels) && sentence.contains("64000000"),
+            sentence.contains(pixels) && sentence.contains("67108864"),
             "{file}: {sentence}"
         );
         assert!(start.elapsed().as_secs() < 2, "{file}");
@@ -263,7 +263,7 @@ fn refusal_is_a_problem_document_for_those_who_ask() {
     );
     let problem = reply.json();
     assert_eq!(problem["status"], json!(400));
-    assert_eq!(problem["limit"], json!(64_000_000));
+    assert_eq!(problem["limit"], json!(67_108_864));
     assert_eq!(problem["actual"], json!(4_290_250_000_u64));
     for key in ["type", "title", "detail", "code"] {
         assert!(problem[key].is_string(), "{key}: {problem}");

@@ -54,7 +54,8 @@ fn supported(coding: Kind) -> Result<(), Error> {
         b"jpeg" => "HEIF with JPEG",
         b"j2k1" => "HEIF with JPEG 2000",
         b"unci" => "uncompressed HEIF",
-        b"mski" | b"tili" => "tiled HEIF",
+        b"mski" => "HEIF with a mask",
+        b"tili" => "tiled HEIF",
         b"Exif" | b"mime" | b"uri " => return Err(damaged("the primary item is no image")),
         _ => "HEIF with an unknown coding",
     };

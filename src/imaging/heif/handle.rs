@@ -193,6 +193,8 @@ impl Options {
         fields.num_codec_threads = NO_THREADS;
         fields.decoder_id = codec.id().as_ptr();
         fields.output_image_nclx_profile_passthrough = 1;
+        // Otherwise the limited range of the container hides the full one of the coded data.
+        fields.autocorrect_broken_input = 1;
         Ok(options)
     }
 }

@@ -22,8 +22,14 @@ const ICC: &[u8] = b"ICC_PROFILE\0";
 /// Beginning of an APP0 segment of JFIF. Source: ITU-T T.871, 10.1.
 const JFIF: &[u8] = b"JFIF\0";
 
+/// Shortest such segment, in bytes. Decoders take no notice of shorter ones. Source: as above; libjpeg, `jdmarker.c`.
+const JFIF_BYTES_MIN: usize = 14;
+
 /// Beginning of an APP14 segment of Adobe's. Source: Adobe technical note 5116, 18.
 const ADOBE: &[u8] = b"Adobe";
+
+/// Shortest such segment, in bytes.
+const ADOBE_BYTES_MIN: usize = 12;
 
 /// End of image.
 const EOI: &[u8] = b"\xFF\xD9";
@@ -66,6 +72,16 @@ impl Header {
     }
 }
 
+/// Whether a segment says that the file is one of JFIF.
+pub(super) fn is_jfif(marker: u8, segment: &[u8]) -> bool {
+    marker == 0xE0 && segment.starts_with(JFIF) && segment.len() >= JFIF_BYTES_MIN
+}
+
+/// Whether a segment is Adobe's: its twelfth byte tells the colour transform.
+pub(super) fn is_adobe(marker: u8, segment: &[u8]) -> bool {
+    marker == 0xEE && segment.starts_with(ADOBE) && segment.len() >= ADOBE_BYTES_MIN
+}
+
 fn damaged(what: &'static str) -> Error {
     Error::Malformed(Format::Jpeg, Damage(what).into())
 }
@@ -100,10 +116,8 @@ impl<'a> Found<'a> {
                     self.icc.push((*number, piece));
                 }
             }
-            0xE0 if segment.starts_with(JFIF) => self.is_jfif = true,
-            0xEE if segment.starts_with(ADOBE) && segment.len() >= 12 => {
-                self.adobe_transform = segment.get(11).copied();
-            }
+            0xE0 if is_jfif(marker, segment) => self.is_jfif = true,
+            0xEE if is_adobe(marker, segment) => self.adobe_transform = segment.get(11).copied(),
             // Everything else of applications but JFIF's own, and comments.
             0xE1..=0xEF | 0xFE => self.has_metadata = true,
             _ => {}
@@ -177,7 +191,7 @@ impl<'a> Found<'a> {
         if pieces.is_empty() || !complete || length > PROFILE_BYTES_MAX {
             return Profile::Srgb;
         }
-        Profile::Icc(
+        Profile::from_icc(
             pieces
                 .iter()
                 .flat_map(|(_, piece)| *piece)
@@ -205,13 +219,29 @@ mod tests {
 
     const FRAME: (u8, &[u8]) = (0xC0, &[8, 0, 2, 0, 3, 1, 1, 0x11, 0]);
 
+    const WHOLE_JFIF: (u8, &[u8]) = (0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
+
     #[test]
     fn header_of_a_plain_file_has_size_and_no_metadata() {
-        let header = Header::read(&file(&[(0xE0, b"JFIF\0"), FRAME])).unwrap();
+        let header = Header::read(&file(&[WHOLE_JFIF, FRAME])).unwrap();
 
         assert_eq!((header.size.width, header.size.height), (3, 2));
+        assert!(header.is_jfif);
         assert!(!header.has_metadata);
         assert_eq!(header.orientation, Orientation::UPRIGHT);
+    }
+
+    #[test]
+    fn segments_that_are_too_short_are_neither_jfif_nor_adobe() {
+        let jfif = &WHOLE_JFIF.1[..13];
+        let header = Header::read(&file(&[
+            (0xE0, jfif),
+            (0xEE, b"Adobe\0\x64\0\0\0\0"),
+            FRAME,
+        ]));
+
+        let header = header.unwrap();
+        assert_eq!((header.is_jfif, header.adobe_transform), (false, None));
     }
 
     #[test]
@@ -279,7 +309,7 @@ mod tests {
 
     #[test]
     fn header_of_every_truncation_is_an_error() {
-        let whole = file(&[(0xE0, b"JFIF\0"), FRAME]);
+        let whole = file(&[WHOLE_JFIF, FRAME]);
 
         for length in 0..whole.len().strict_sub(2) {
             assert!(

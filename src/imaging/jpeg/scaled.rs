@@ -124,8 +124,9 @@ fn is_luma_first(header: &Header, frame: &Frame) -> bool {
         .map(|component| component.id)
         .collect();
     match (ids.as_slice(), header.is_jfif, header.adobe_transform) {
-        ([_], ..) | (_, true, _) | (_, false, Some(1)) => true,
-        (_, false, Some(_)) => false,
+        ([_], ..) | (_, true, _) => true,
+        // Transforms that nobody knows are taken for the one of luma and colour differences.
+        (_, false, Some(transform)) => transform != 0,
         (ids, false, None) => ids != b"RGB",
     }
 }

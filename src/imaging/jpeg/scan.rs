@@ -48,21 +48,19 @@ impl ScanHeader {
             .ok_or(Declined("an unusual scan header"))
     }
 
-    /// Source: ITU-T T.81, B.2.3 and G.1.1.1.
+    /// Sequential files have all coefficients in each scan, whatever it says of them: some cameras write zeros, and libjpeg
+    /// takes no notice either (`jdhuff.c`). Source: ITU-T T.81, B.2.3 and G.1.1.1.
     fn is_possible(&self, frame: &Frame) -> bool {
         let orders = self.components.iter().map(|component| component.nth);
         let is_ordered = orders.is_sorted_by(|one, next| one < next) && !self.components.is_empty();
-        let coefficients = if frame.is_progressive {
-            match (self.first, self.last) {
-                (0, 0) => true,
-                (0, _) => false,
-                (first, last) => first <= last && last <= 63 && self.components.len() == 1,
-            }
-        } else {
-            (self.first, self.last, self.high, self.low) == (0, 63, 0, 0)
+        let coefficients = match (self.first, self.last) {
+            (0, 0) => true,
+            (0, _) => false,
+            (first, last) => first <= last && last <= 63 && self.components.len() == 1,
         };
         let is_next_bit = self.high == 0 || self.high == self.low.saturating_add(1);
-        is_ordered && coefficients && is_next_bit && self.low <= 13
+        let is_progression = coefficients && is_next_bit && self.low <= 13;
+        is_ordered && (is_progression || !frame.is_progressive)
     }
 }
 

@@ -99,28 +99,6 @@ fn next_marker(bytes: &mut Bytes<'_>) -> Option<u8> {
     }
 }
 
-/// The file without metadata and garbage before its scans: all that a decoder needs.
-pub(super) fn without_metadata(file: &[u8]) -> Option<Vec<u8>> {
-    let mut copy = Vec::with_capacity(file.len());
-    copy.extend([0xFF, SOI]);
-    let mut segments = Segments::new(file);
-    for Segment { marker, data } in segments.by_ref() {
-        // APP0 and APP14 say how colours are coded.
-        if !matches!(marker, 0xE1..=0xED | 0xEF | 0xFE) {
-            let length = u16::try_from(data.len()).ok()?.checked_add(2)?;
-            copy.extend([0xFF, marker]);
-            copy.extend(length.to_be_bytes());
-            copy.extend(data);
-        }
-    }
-    let End::Scan(scans) = segments.end() else {
-        return None;
-    };
-    copy.extend([0xFF, SOS]);
-    copy.extend(scans);
-    Some(copy)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,13 +125,5 @@ mod tests {
             ]
         );
         assert_eq!(segments.end(), End::Scan(b"rest"));
-    }
-
-    #[test]
-    fn file_without_metadata_keeps_tables_and_scans() {
-        let copy = without_metadata(FILE).unwrap();
-
-        assert_eq!(copy, b"\xFF\xD8\xFF\xDB\0\x03q\xFF\xDArest");
-        assert_eq!(without_metadata(b"\xFF\xD8\xFF\xE0\0\x09x"), None);
     }
 }

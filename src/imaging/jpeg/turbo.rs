@@ -17,7 +17,7 @@ use crate::imaging::jpeg::Header;
 use crate::imaging::jpeg::LEFT_OF_LUMA;
 use crate::imaging::jpeg::SCANS_MAX;
 use crate::imaging::jpeg::eighths;
-use crate::imaging::jpeg::segments;
+use crate::imaging::jpeg::stripped::Stripped;
 use crate::imaging::luma::Matrix;
 use crate::imaging::raster::Decoded;
 use crate::imaging::raster::Model;
@@ -26,13 +26,11 @@ use crate::imaging::raster::Placement;
 use crate::imaging::raster::Raster;
 use crate::imaging::raster::Request;
 
-/// Complaints of libjpeg's about files that show as they should. Source: `jerror.h`.
-const HARMLESS: [&str; 4] = [
-    "extraneous bytes before marker",
-    "Inconsistent progression sequence",
-    "Unknown Adobe color transform code",
-    "unknown JFIF revision number",
-];
+/// Complaint of libjpeg's about data after that of the last sample. Source: `jerror.h`.
+const SUPERFLUOUS: &str = "extraneous bytes before marker";
+
+/// Complaint about files that show as they should, whatever the order of their scans.
+const UNUSUAL_ORDER: &str = "Inconsistent progression sequence";
 
 /// The decoder. Keeps its handle for the next picture.
 #[derive(Debug, Default)]
@@ -43,24 +41,42 @@ pub(in crate::imaging) struct Turbo {
 impl Turbo {
     /// Decodes all of a file, at the scale that the request needs.
     ///
+    /// Coefficients that come in several scans are held until the last one is there. As many are accepted as pixels are, so
+    /// fewer pixels in such a file: a quarter of inks, for example.
+    ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for damage that is visible, or would be elsewhere in the picture.
+    /// [`Error::Malformed`] for damage that is visible, or would be elsewhere in the picture; [`Error::TooManyPixels`].
     pub(in crate::imaging) fn decode(
         &mut self,
         file: &[u8],
         header: &Header,
         request: &Request,
+        pixels_max: u64,
     ) -> Result<Decoded, Error> {
+        let malformed = |cause| Error::Malformed(Format::Jpeg, cause);
+        // libjpeg never sees the metadata, nor complains about it.
+        let file = Stripped::new(file);
+        let file = file.ok_or_else(|| malformed(Damage("no end of image").into()))?;
+        if file.coefficients > pixels_max {
+            let Size { width, height } = header.size;
+            let pixels = header.size.pixels();
+            let part = u128::from(pixels).saturating_mul(pixels_max.into());
+            let part = part.checked_div(file.coefficients.into());
+            return Err(Error::TooManyPixels {
+                width,
+                height,
+                pixels,
+                pixels_max: part
+                    .and_then(|part| part.try_into().ok())
+                    .unwrap_or(pixels_max),
+            });
+        }
         // A handle that has seen an error is not used again.
         let mut handle = match self.handle.take() {
             Some(handle) => handle,
             None => Decompressor::new().map_err(|error| Error::Internal(error.into()))?,
         };
-        let malformed = |cause| Error::Malformed(Format::Jpeg, cause);
-        // libjpeg never sees the metadata, nor complains about it.
-        let file = segments::without_metadata(file);
-        let file = file.ok_or_else(|| malformed(Damage("no scan").into()))?;
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
         let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
         self.handle = Some(handle);
@@ -75,11 +91,16 @@ impl Turbo {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn decode(handle: &mut Decompressor, file: &[u8], header: &Header, eighths: u8) -> Outcome<Pixels> {
+fn decode(
+    handle: &mut Decompressor,
+    file: &Stripped,
+    header: &Header,
+    eighths: u8,
+) -> Outcome<Pixels> {
     handle.set_scan_limit(SCANS_MAX)?;
     let factor = ScalingFactor::new(usize::from(eighths), 8);
     handle.set_scaling_factor(factor)?;
-    let full = handle.read_header(file)?;
+    let full = handle.read_header(&file.bytes)?;
     let scaled = full.scaled(factor);
     let interleaved = |handle: &mut Decompressor, format, model| {
         let raster = decode_interleaved(handle, file, scaled, format, eighths)?;
@@ -103,7 +124,7 @@ fn decode(handle: &mut Decompressor, file: &[u8], header: &Header, eighths: u8) 
 
 fn decode_interleaved(
     handle: &mut Decompressor,
-    file: &[u8],
+    file: &Stripped,
     scaled: DecompressHeader,
     format: PixelFormat,
     eighths: u8,
@@ -117,7 +138,7 @@ fn decode_interleaved(
         height: scaled.height,
         format,
     };
-    tolerate(handle.decompress(file, image), file)?;
+    tolerate(handle.decompress(&file.bytes, image), file)?;
     let size = size(scaled.width, scaled.height)?;
     Ok(Raster {
         size,
@@ -130,7 +151,7 @@ fn decode_interleaved(
 
 fn decode_planar(
     handle: &mut Decompressor,
-    file: &[u8],
+    file: &Stripped,
     scaled: DecompressHeader,
     eighths: u8,
 ) -> Outcome<Pixels> {
@@ -143,7 +164,8 @@ fn decode_planar(
         height: scaled.height,
         subsamp,
     };
-    tolerate(handle.decompress_to_yuv(file, image.as_deref_mut()), file)?;
+    let outcome = handle.decompress_to_yuv(&file.bytes, image.as_deref_mut());
+    tolerate(outcome, file)?;
     let luma = image.y_size();
     let difference = image.uv_size();
     let coarse = (
@@ -188,15 +210,14 @@ fn placement(eighths: u8, (width, height): (u32, u32)) -> Placement {
     }
 }
 
-/// libjpeg decodes to the end whatever it complains about, and reports the first complaint. A harmless one is no error
-/// unless it hides that the file ends too early.
-fn tolerate(outcome: turbojpeg::Result<()>, file: &[u8]) -> Outcome<()> {
+/// libjpeg decodes to the end whatever it complains about, and reports the first complaint. A harmless one is no error.
+fn tolerate(outcome: turbojpeg::Result<()>, file: &Stripped) -> Outcome<()> {
     match outcome {
         Err(turbojpeg::Error::TurboJpegError(message))
-            if HARMLESS.iter().any(|harmless| message.contains(harmless)) =>
+            if message.contains(UNUSUAL_ORDER)
+                || (message.contains(SUPERFLUOUS) && file.ends_with_its_data()) =>
         {
-            let whole = file.windows(2).rev().any(|marker| marker == b"\xFF\xD9");
-            whole.then_some(()).ok_or(Damage("no end of image").into())
+            Ok(())
         }
         outcome => Ok(outcome?),
     }

@@ -1,4 +1,7 @@
-//! The chunks of a PNG file that are not samples: orientation, and whether there is anything to leave behind.
+//! The chunks of a PNG file that are not samples: orientation, whether there is anything to leave behind, and which ones the
+//! decoder must not see.
+
+use std::borrow::Cow;
 
 use crate::imaging::bytes::Bytes;
 use crate::imaging::exif;
@@ -6,6 +9,9 @@ use crate::imaging::png::raw_profile;
 
 /// Length of the signature, in bytes.
 const SIGNATURE_BYTES: usize = 8;
+
+/// Most texts that are read as raw profiles: there are two kinds of them. Each costs time, and decompressed some memory.
+const RAW_PROFILES_MAX: u32 = 4;
 
 /// What the chunks say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,6 +27,7 @@ impl Chunks {
     pub(super) fn scan(file: &[u8]) -> Self {
         let mut found = Self::default();
         let mut raw = None;
+        let mut raw_profiles = 0..RAW_PROFILES_MAX;
         let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
         while let Some((kind, data)) = chunk(&mut bytes) {
             match &kind {
@@ -29,13 +36,53 @@ impl Chunks {
                     break;
                 }
                 b"eXIf" => found.orientation = found.orientation.or(exif::orientation(data)),
-                b"tEXt" | b"zTXt" | b"iTXt" => raw = raw.or(raw_profile::orientation(kind, data)),
+                b"tEXt" | b"zTXt" | b"iTXt"
+                    if raw.is_none()
+                        && raw_profile::is_one(data)
+                        && raw_profiles.next().is_some() =>
+                {
+                    raw = raw_profile::orientation(kind, data);
+                }
                 _ => {}
             }
             found.has_metadata |= is_metadata(kind);
         }
         found.orientation = found.orientation.or(raw);
         found
+    }
+}
+
+/// The file without the chunks for which the decoder would refuse it, though they do not matter to the picture: those of
+/// animations, and code points of what PNG does not have (a matrix, a third range).
+pub(super) fn still(file: &[u8]) -> Cow<'_, [u8]> {
+    let mut copy = Vec::new();
+    // What has neither been copied nor passed over yet.
+    let mut rest = file;
+    let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
+    loop {
+        let before = bytes.rest().len();
+        let Some((kind, data)) = chunk(&mut bytes) else {
+            break;
+        };
+        if is_in_the_way(kind, data) {
+            let kept = rest.len().saturating_sub(before);
+            copy.extend(rest.get(..kept).unwrap_or_default());
+            rest = bytes.rest();
+        }
+    }
+    if copy.is_empty() {
+        return Cow::Borrowed(file);
+    }
+    copy.extend(rest);
+    Cow::Owned(copy)
+}
+
+/// Source: PNG third edition, 11.3.2.6 and 11.3.6.
+const fn is_in_the_way(kind: [u8; 4], data: &[u8]) -> bool {
+    match &kind {
+        b"acTL" | b"fcTL" | b"fdAT" => true,
+        b"cICP" => !matches!(data, [_, _, 0, 0 | 1]),
+        _ => false,
     }
 }
 
@@ -122,6 +169,59 @@ mod tests {
         let both = Chunks::scan(&file(&[text, (b"eXIf", TIFF)]));
 
         assert_eq!((alone.orientation, both.orientation), (Some(3), Some(6)));
+    }
+
+    #[test]
+    fn few_texts_are_read_as_raw_profiles_and_none_after_one_that_is() {
+        let damaged: (&[u8; 4], &[u8]) = (b"zTXt", b"Raw profile type exif\0\0damaged");
+        let comment: (&[u8; 4], &[u8]) = (b"tEXt", b"Comment\0no profile");
+        let profile = |orientation| {
+            let text = "Raw profile type APP1\0\nAPP1\n28\n4578696600004d4d002a0000\n\
+                00080001011200030000000100";
+            format!("{text}0{orientation}0000\n").into_bytes()
+        };
+        let (third, sixth) = (profile(3), profile(6));
+        let profile: (&[u8; 4], &[u8]) = (b"tEXt", &third);
+        let other: (&[u8; 4], &[u8]) = (b"tEXt", &sixth);
+        let orientation = |chunks: &[_]| Chunks::scan(&file(chunks)).orientation;
+
+        assert_eq!(orientation(&[comment, damaged, profile, other]), Some(3));
+        assert_eq!(
+            orientation(&[damaged, damaged, damaged, comment, profile]),
+            Some(3)
+        );
+        assert_eq!(
+            orientation(&[damaged, damaged, damaged, damaged, profile]),
+            None
+        );
+    }
+
+    #[test]
+    fn still_file_has_no_chunks_of_animations_nor_impossible_code_points() {
+        let plain: &[(&[u8; 4], &[u8])] = &[
+            (b"IHDR", b"header"),
+            (b"cICP", b"\x01\x0D\0\x01"),
+            (b"IDAT", b"samples"),
+            (b"IEND", b""),
+        ];
+        let animated: &[(&[u8; 4], &[u8])] = &[
+            plain[0],
+            (b"acTL", b"frames"),
+            (b"cICP", b"\x01\x0D\x01\x01"),
+            (b"cICP", b"\x01\x0D\0\x02"),
+            plain[1],
+            (b"fcTL", b"frame"),
+            plain[2],
+            (b"fcTL", b"frame"),
+            (b"fdAT", b"samples"),
+            plain[3],
+        ];
+        let (plain, mut animated) = (file(plain), file(animated));
+
+        assert!(matches!(still(&plain), Cow::Borrowed(same) if same == plain));
+        assert_eq!(still(&animated), plain);
+        animated.extend(b"tail");
+        assert_eq!(still(&animated), [&plain[..], b"tail"].concat());
     }
 
     #[test]

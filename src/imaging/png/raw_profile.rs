@@ -11,12 +11,14 @@ const KEYWORDS: [&[u8]; 2] = [b"Raw profile type exif", b"Raw profile type APP1"
 /// Longest text that is read, in bytes: an APP1 segment of 64 KiB as digits and line breaks. Compressed ones may be bombs.
 const TEXT_BYTES_MAX: usize = 160 * 1_024;
 
-/// The orientation that a text chunk (`tEXt`, `zTXt`, `iTXt`) holds, if it is a profile of that kind.
+/// Whether a text chunk (`tEXt`, `zTXt`, `iTXt`) is a profile of that kind, by its keyword.
+pub(super) fn is_one(chunk: &[u8]) -> bool {
+    split_at_zero(chunk).is_some_and(|(keyword, _)| KEYWORDS.contains(&keyword))
+}
+
+/// The orientation that such a chunk holds.
 pub(super) fn orientation(kind: [u8; 4], chunk: &[u8]) -> Option<u32> {
-    let (keyword, rest) = split_at_zero(chunk)?;
-    if !KEYWORDS.contains(&keyword) {
-        return None;
-    }
+    let (_keyword, rest) = split_at_zero(chunk)?;
     let text = text(kind, rest)?;
     exif::orientation(&bytes(&text)?)
 }
@@ -81,16 +83,17 @@ mod tests {
             (b"iTXt", chunk(b"\0\0en\0\0", TEXT)),
             (b"iTXt", chunk(b"\x01\0\0\0", &packed)),
         ] {
+            assert!(is_one(&chunk), "{kind:?}");
             assert_eq!(orientation(*kind, &chunk), Some(6), "{kind:?}");
         }
+        assert!(!is_one(&[b"Comment\0", TEXT].concat()));
     }
 
     #[test]
-    fn text_that_is_something_else_or_damaged_is_none() {
+    fn text_that_is_damaged_is_none() {
         let packed = fdeflate::compress_to_vec(TEXT);
 
         for (kind, chunk) in [
-            (b"tEXt", [b"Comment\0", TEXT].concat()),
             (b"tEXt", chunk(b"", b"\nexif\n28\nnot digits")),
             (b"zTXt", chunk(b"\x01", &packed)),
             (b"zTXt", chunk(b"\0", TEXT)),

@@ -27,6 +27,7 @@ use crate::imaging::tests::samples::exif;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
 use crate::imaging::tests::samples::png;
+use crate::imaging::tests::samples::png_chunk;
 use crate::imaging::tests::samples::quarters;
 use crate::imaging::tests::samples::render;
 use crate::imaging::tests::samples::render_with;
@@ -204,22 +205,58 @@ fn transparent_edge_has_no_dark_fringe() {
 
 #[test]
 fn interlaced_png_is_the_same_as_a_plain_one() {
-    // The encoder cannot interlace; a file of one pixel has one pass with samples either way.
-    let mut upload = png((1, 1), ColorType::Rgb, BitDepth::Eight, &RED, |_| {});
-    upload[28] = 1;
-    let header: [u8; 17] = upload[12..29].try_into().unwrap();
-    upload[29..33].copy_from_slice(&crc32(&header).to_be_bytes());
+    // Averaged two by two, with a rest in both directions; and of one pixel, of which six passes have none.
+    for (width, height) in [(701, 533), (1, 1)] {
+        let samples: Vec<u8> = (0..width * height * 3)
+            .map(|nth: u32| u8::try_from(nth.wrapping_mul(2_654_435_761) >> 24).unwrap())
+            .collect();
+        let (size, color, depth) = ((width, height), ColorType::Rgb, BitDepth::Eight);
+        let plain = png(size, color, depth, &samples, |_| {});
 
-    assert_near(Shown::nth(&render(&upload), 0).quarters(), [RED; 4]);
+        let [plain, interlaced] = [plain, interlaced_png(size, &samples)]
+            .map(|upload| render_with(&upload, |config| config.sizes_px = vec![128]));
+
+        assert_eq!(plain.renditions[0].bytes, interlaced.renditions[0].bytes);
+    }
 }
 
-/// The checksum of PNG's chunks. Source: PNG third edition, annex D.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 * (crc & 1))
-        })
-    })
+/// An interlaced PNG of RGB samples, which the encoder cannot write. Source: PNG third edition, 8.1.
+fn interlaced_png((width, height): (u32, u32), samples: &[u8]) -> Vec<u8> {
+    let passes = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ];
+    let pixels = samples.as_chunks::<3>().0;
+    let rows = pixels.chunks(usize::try_from(width).unwrap());
+    let mut filtered = Vec::new();
+    for (x, y, across, down) in passes {
+        for row in rows.clone().skip(y).step_by(down) {
+            let mut pixels = row.iter().skip(x).step_by(across).flatten().peekable();
+            if pixels.peek().is_some() {
+                filtered.push(0);
+                filtered.extend(pixels);
+            }
+        }
+    }
+    let header = [
+        &width.to_be_bytes(),
+        &height.to_be_bytes(),
+        &[8, 2, 0, 0],
+        &[1][..],
+    ]
+    .concat();
+    let chunks: [(&[u8; 4], &[u8]); 3] = [
+        (b"IHDR", &header),
+        (b"IDAT", &fdeflate::compress_to_vec(&filtered)),
+        (b"IEND", b""),
+    ];
+    let chunks = chunks.map(|(kind, data)| png_chunk(kind, data)).concat();
+    [b"\x89PNG\r\n\x1A\n", &chunks[..]].concat()
 }
 
 #[test]

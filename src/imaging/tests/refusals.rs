@@ -105,9 +105,24 @@ fn picture_with_too_many_pixels_is_refused_by_its_header() {
             width: 65_535,
             height: 65_535,
             pixels: 4_294_836_225,
-            pixels_max: 64_000_000
+            pixels_max: 67_108_864
         })
     ));
+}
+
+#[test]
+fn picture_of_64_megapixels_as_cameras_have_them_is_not_too_large() {
+    let mut upload = a_jpeg();
+    let frame = upload.windows(2).position(|bytes| bytes == [0xFF, 0xC0]);
+    let size = frame.unwrap() + 5;
+    for [height, width] in [[6_936_u16, 9_248_u16], [6_944, 9_280]] {
+        upload[size..size + 2].copy_from_slice(&height.to_be_bytes());
+        upload[size + 2..size + 4].copy_from_slice(&width.to_be_bytes());
+
+        // It ends too early, which is found after the limits.
+        let refusal = render(&upload[..upload.len() - 2]);
+        assert!(matches!(refusal, Err(Error::Malformed(..))), "{refusal:?}");
+    }
 }
 
 #[test]

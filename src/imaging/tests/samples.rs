@@ -90,6 +90,22 @@ pub(super) fn png(
     file
 }
 
+/// A chunk of a PNG file, with its checksum.
+pub(super) fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).unwrap().to_be_bytes();
+    let checked = [kind, data].concat();
+    [&length, &checked[..], &crc32(&checked).to_be_bytes()].concat()
+}
+
+/// The checksum of PNG's chunks. Source: PNG third edition, annex D.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 * (crc & 1))
+        })
+    })
+}
+
 /// Renders with a changed configuration.
 pub(super) fn render_with(upload: &[u8], change: impl FnOnce(&mut config::Picture)) -> Rendered {
     let mut config = config::Picture::default();
