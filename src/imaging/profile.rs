@@ -383,9 +383,9 @@ mod tests {
     }
 
     /// An ICC profile with a `cicp` tag and nothing else.
-    fn with_cicp(space: &[u8; 4], points: [u8; 4]) -> Vec<u8> {
+    fn with_cicp(space: [u8; 4], points: [u8; 4]) -> Vec<u8> {
         let mut profile = vec![0; 128];
-        profile[16..20].copy_from_slice(space);
+        profile[16..20].copy_from_slice(&space);
         profile.extend([0, 0, 0, 2]);
         profile.extend(b"desc\0\0\0\0\0\0\0\0");
         profile.extend(b"cicp\0\0\0\x9C\0\0\0\x0C");
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn icc_profile_with_code_points_of_hdr_is_taken_by_these() {
         for (transfer, expected) in [(16, Transfer::Pq), (18, Transfer::Hlg)] {
-            let profile = Profile::from_icc(with_cicp(b"RGB ", [9, transfer, 0, 1]));
+            let profile = Profile::from_icc(with_cicp(*b"RGB ", [9, transfer, 0, 1]));
 
             let points = Profile::CodePoints {
                 primaries: 9,
@@ -409,11 +409,11 @@ mod tests {
 
     #[test]
     fn icc_profile_without_code_points_of_hdr_stays_one() {
-        let whole = with_cicp(b"RGB ", [9, 16, 0, 1]);
+        let whole = with_cicp(*b"RGB ", [9, 16, 0, 1]);
         let mut others = vec![
-            with_cicp(b"RGB ", [1, 13, 0, 1]),
-            with_cicp(b"RGB ", [0, 16, 0, 1]),
-            with_cicp(b"CMYK", [9, 16, 0, 1]),
+            with_cicp(*b"RGB ", [1, 13, 0, 1]),
+            with_cicp(*b"RGB ", [0, 16, 0, 1]),
+            with_cicp(*b"CMYK", [9, 16, 0, 1]),
             ColorProfile::new_display_p3().encode().unwrap(),
         ];
         others.extend((0..166).map(|length| whole[..length].to_vec()));

@@ -207,9 +207,7 @@ fn transparent_edge_has_no_dark_fringe() {
 fn interlaced_png_is_the_same_as_a_plain_one() {
     // Averaged two by two, with a rest in both directions; and of one pixel, of which six passes have none.
     for (width, height) in [(701, 533), (1, 1)] {
-        let samples: Vec<u8> = (0..width * height * 3)
-            .map(|nth: u32| u8::try_from(nth.wrapping_mul(2_654_435_761) >> 24).unwrap())
-            .collect();
+        let samples = noise(width, height);
         let (size, color, depth) = ((width, height), ColorType::Rgb, BitDepth::Eight);
         let plain = png(size, color, depth, &samples, |_| {});
 
@@ -218,6 +216,13 @@ fn interlaced_png_is_the_same_as_a_plain_one() {
 
         assert_eq!(plain.renditions[0].bytes, interlaced.renditions[0].bytes);
     }
+}
+
+/// RGB pixels that have nothing to do with each other.
+fn noise(width: u32, height: u32) -> Vec<u8> {
+    (0..width * height * 3)
+        .map(|nth| u8::try_from(nth.wrapping_mul(2_654_435_761) >> 24).unwrap())
+        .collect()
 }
 
 /// An interlaced PNG of RGB samples, which the encoder cannot write. Source: PNG third edition, 8.1.
@@ -250,12 +255,13 @@ fn interlaced_png((width, height): (u32, u32), samples: &[u8]) -> Vec<u8> {
         &[1][..],
     ]
     .concat();
-    let chunks: [(&[u8; 4], &[u8]); 3] = [
-        (b"IHDR", &header),
-        (b"IDAT", &fdeflate::compress_to_vec(&filtered)),
-        (b"IEND", b""),
-    ];
-    let chunks = chunks.map(|(kind, data)| png_chunk(kind, data)).concat();
+    let samples = fdeflate::compress_to_vec(&filtered);
+    let chunks = [
+        png_chunk(*b"IHDR", &header),
+        png_chunk(*b"IDAT", &samples),
+        png_chunk(*b"IEND", b""),
+    ]
+    .concat();
     [b"\x89PNG\r\n\x1A\n", &chunks[..]].concat()
 }
 

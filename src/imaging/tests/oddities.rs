@@ -252,7 +252,7 @@ fn inks_in_several_scans_count_each() {
 }
 
 /// A PNG of 64 × 64 RGB pixels with a further chunk behind its header.
-fn png_with(samples: &[u8], kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn png_with(samples: &[u8], kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
     let mut file = png((64, 64), color, depth, samples, |_| {});
     // After the signature of 8 bytes and a chunk of 13.
@@ -276,7 +276,7 @@ fn pq_profile() -> Vec<u8> {
 fn profile_with_code_points_shows_the_same_as_the_code_points() {
     // 58 % of PQ are diffuse white.
     let samples = [148; 3].repeat(64 * 64);
-    let points = png_with(&samples, b"cICP", &[1, 16, 0, 1]);
+    let points = png_with(&samples, *b"cICP", &[1, 16, 0, 1]);
     let (color, depth) = (ColorType::Rgb, BitDepth::Eight);
     let profile = png((64, 64), color, depth, &samples, |info| {
         info.icc_profile = Some(pq_profile().into());
@@ -311,7 +311,7 @@ fn png_with_a_useless_chunk_is_shown_without_it() {
         (b"fcTL", frame(0, 32)),
         (b"fcTL", vec![0; 3]),
     ] {
-        let rendered = render(&png_with(&quarters(64, 64), kind, &data));
+        let rendered = render(&png_with(&quarters(64, 64), *kind, &data));
 
         assert_near(Shown::nth(&rendered, 0).quarters(), COLORS);
     }

@@ -91,9 +91,9 @@ pub(super) fn png(
 }
 
 /// A chunk of a PNG file, with its checksum.
-pub(super) fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+pub(super) fn png_chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap().to_be_bytes();
-    let checked = [kind, data].concat();
+    let checked = [&kind, data].concat();
     [&length, &checked[..], &crc32(&checked).to_be_bytes()].concat()
 }
 
