@@ -89,6 +89,9 @@ impl<'a> Source<'a> {
         if [tiling.tile_width, tiling.tile_height].contains(&0) {
             return Err(damaged("empty tiles"));
         }
+        if [tiling.width, tiling.height].contains(&0) {
+            return Err(damaged("an empty grid"));
+        }
         Ok(Self {
             context,
             handle,

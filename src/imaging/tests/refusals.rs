@@ -9,7 +9,9 @@ use crate::domain::picture::Format;
 use crate::imaging::Error;
 use crate::imaging::Rendered;
 use crate::imaging::Renderer;
+use crate::imaging::tests::samples::fixture;
 use crate::imaging::tests::samples::jpeg;
+use crate::imaging::tests::samples::patched;
 use crate::imaging::tests::samples::png;
 use crate::imaging::tests::samples::quarters;
 
@@ -126,4 +128,21 @@ fn renderer_works_on_after_a_refusal() {
 
     assert!(renderer.render(&whole[..whole.len() / 2], None).is_err());
     assert!(renderer.render(&whole, None).is_ok());
+}
+
+#[test]
+fn heic_whose_grid_is_empty_is_malformed() {
+    let grid = fixture("grid.heic");
+    // Two rows of three tiles, 704 by 512 pixels.
+    let whole = [0, 0, 1, 2, 0x02, 0xC0, 0x02, 0x00];
+    for size in [[0, 0, 0x02, 0x00], [0x02, 0xC0, 0, 0], [0; 4]] {
+        let empty = [&whole[..4], &size].concat();
+
+        let refusal = render(&patched(&grid, &whole, &empty));
+
+        assert!(
+            matches!(refusal, Err(Error::Malformed(Format::Heic, _))),
+            "{refusal:?}"
+        );
+    }
 }
