@@ -16,6 +16,8 @@ mod protocol;
 mod sandbox;
 mod stock;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

@@ -21,6 +21,13 @@ use crate::workers::protocol::{Announced, Job, Ready, Reply, Setup};
 pub const SUBCOMMAND: &str = "decode-worker";
 /// Longest rendition that is taken from a worker, in bytes: 2,048² pixels at quality 100 have about 6 MiB.
 const RENDITION_BYTES_MAX: u32 = 16 * 1_024 * 1_024;
+/// Bytes that a pixel of a JPEG takes at most: three coefficients with 16 bits of code and 10 of value each, and stuffed
+/// zeros. Source: ITU-T T.81, F.1.2.
+const PIXEL_BYTES_MAX: u32 = 16;
+/// Bytes that a JPEG takes at most beside its pixels: headers and tables have below 1 KiB.
+const HEADER_BYTES_MAX: u32 = 4_096;
+/// Pixels by which a JPEG may be coded wider and higher than it is. Source: ITU-T T.81, A.2.4, two blocks by two.
+const PADDING_PX: u32 = 15;
 /// How much of a dead worker's last words goes to the log, in bytes.
 const LAST_WORDS_BYTES_MAX: u64 = 2_048;
 /// How long a killed worker may take to be gone.
@@ -76,6 +83,40 @@ impl Deadline {
     }
 }
 
+/// The sizes that a job's answer may have, of those that are configured.
+fn asked(sizes_px: &[u16], job: Job) -> Vec<u16> {
+    let most = match job {
+        Job::Render { size_px_max, .. } => size_px_max.unwrap_or(u16::MAX),
+        Job::Placeholder => u16::MAX,
+        Job::Attempt(_) => 0,
+    };
+    let sizes = sizes_px.iter().copied();
+    sizes.filter(|size_px| *size_px <= most).collect()
+}
+
+/// Whether what is announced is what was asked for, before room is made for any of it.
+fn check_sizes(announced: &[Announced], asked: &[u16]) -> io::Result<()> {
+    let sizes = announced.iter().map(|one| one.size_px);
+    if announced.is_empty() || sizes.eq(asked.iter().copied()) {
+        return Ok(());
+    }
+    let sentence = format!(
+        "it announces {} files, which are not the {} that were asked for",
+        announced.len(),
+        asked.len()
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, sentence))
+}
+
+/// Most bytes that a JPEG of this size can have.
+fn rendition_bytes_max(size_px: u16) -> u32 {
+    let side = u32::from(size_px).saturating_add(PADDING_PX);
+    side.saturating_mul(side)
+        .saturating_mul(PIXEL_BYTES_MAX)
+        .saturating_add(HEADER_BYTES_MAX)
+        .min(RENDITION_BYTES_MAX)
+}
+
 /// What a worker gave: its reply and the bytes behind it.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -89,6 +130,8 @@ pub(super) struct Worker {
     child: Child,
     socket: UnixStream,
     pub(super) ready: Ready,
+    /// Sizes of the renditions that it was set up to make, largest first.
+    sizes_px: Vec<u16>,
     /// Jobs that it has been given.
     pub(super) jobs: usize,
     /// Held for as long as it lives.
@@ -137,6 +180,7 @@ impl Worker {
             child,
             socket,
             ready,
+            sizes_px: setup.picture.sizes_px.clone(),
             jobs: 0,
             _alive: alive,
         })
@@ -180,9 +224,10 @@ impl Worker {
             Reply::Rendered { renditions, .. } | Reply::Placeholder(renditions) => renditions,
             Reply::Refused(_) | Reply::Attempted(_) | Reply::NeedsNative => &[],
         };
+        check_sizes(announced, &asked(&self.sizes_px, job))?;
         let mut files = Vec::new();
-        for Announced { length, .. } in announced {
-            let mut file = protocol::buffer(*length, RENDITION_BYTES_MAX)?;
+        for Announced { size_px, length } in announced {
+            let mut file = protocol::buffer(*length, rendition_bytes_max(*size_px))?;
             self.socket.read_exact(&mut file).await?;
             files.push(file);
         }
