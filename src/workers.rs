@@ -348,7 +348,7 @@ impl Pool {
         let ticket = shared.tickets.try_acquire().map_err(|_| busy())?;
         let slot = shared.slots.acquire().await.map_err(|_| busy())?;
         Ok(Held {
-            deadline: Deadline::from_now(shared.deadline),
+            deadline: Deadline::new(shared.deadline),
             _permits: (ticket, slot),
         })
     }

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -63,24 +64,35 @@ fn words(last_words: &str) -> String {
     }
 }
 
-/// How long an upload may take, over all workers that it is given to.
+/// How long an upload may take, over all workers that it is given to. How long it waits for one is not its fault.
 #[derive(Debug)]
 pub(super) struct Deadline {
     whole: Duration,
-    since: Instant,
+    /// Milliseconds that workers have had it.
+    spent_ms: AtomicU64,
 }
 
 impl Deadline {
-    pub(super) fn from_now(whole: Duration) -> Self {
+    pub(super) const fn new(whole: Duration) -> Self {
         Self {
             whole,
-            since: Instant::now(),
+            spent_ms: AtomicU64::new(0),
         }
     }
 
     fn left(&self) -> Duration {
-        self.whole.saturating_sub(self.since.elapsed())
+        let spent = Duration::from_millis(self.spent_ms.load(Ordering::Relaxed));
+        self.whole.saturating_sub(spent)
     }
+
+    fn spend(&self, time: Duration) {
+        self.spent_ms
+            .fetch_add(milliseconds(time), Ordering::Relaxed);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The sizes that a job's answer may have, of those that are configured.
@@ -203,7 +215,9 @@ impl Worker {
         deadline: &Deadline,
     ) -> Result<Outcome, Death> {
         self.jobs = self.jobs.saturating_add(1);
+        let begin = Instant::now();
         let outcome = timeout(deadline.left(), self.converse(job, upload)).await;
+        deadline.spend(begin.elapsed());
         match outcome {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -211,7 +225,7 @@ impl Worker {
             }
             Ok(Err(_)) => Err(self.autopsy().await),
             Err(_) => Err(Death::Deadline {
-                deadline_ms: u64::try_from(deadline.whole.as_millis()).unwrap_or(u64::MAX),
+                deadline_ms: milliseconds(deadline.whole),
             }),
         }
     }

@@ -90,3 +90,20 @@ async fn worker_that_announces_more_bytes_than_a_size_can_have_is_not_listened_t
     let told = told(&error);
     assert!(told.contains("5000000 bytes, the limit is"), "{told}");
 }
+
+#[tokio::test]
+async fn start_of_a_worker_takes_nothing_of_the_deadline() {
+    let answer = answer(r#"{"Refused":"NotAnImage"}"#);
+    let script = format!("sleep 1\n{LOCKED_IN}\nsleep 0.1\n{answer}\nsleep 60");
+    let (_folder, binary) = fake(&script);
+    let config = config::Workers {
+        deadline_ms: 900,
+        ..config(1)
+    };
+    let pool = pool(binary, &config).await.unwrap();
+    drop(pool.shared.stock.any());
+
+    let error = pool.placeholder().await.unwrap_err();
+
+    assert!(matches!(error, Error::Picture(_)), "{error:?}");
+}
