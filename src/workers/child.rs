@@ -26,7 +26,11 @@ const WARM_UP_PX: u16 = 16;
 pub fn run() -> ExitCode {
     match work(&mut io::stdin().lock(), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(BROKEN),
+        Err(error) => {
+            // The server reads the last words of a worker that ends. If it is not there any more, nobody does.
+            drop(writeln!(io::stderr(), "{error}"));
+            ExitCode::from(BROKEN)
+        }
     }
 }
 

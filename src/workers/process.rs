@@ -166,7 +166,7 @@ impl Worker {
         ours.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
         // Nothing here may need code between fork and exec: then the C library can spawn without copying this process.
-        let child = Command::new(binary)
+        let mut child = Command::new(binary)
             .arg(SUBCOMMAND)
             .env_clear()
             .stdin(Stdio::from(theirs.try_clone()?))
@@ -185,9 +185,15 @@ impl Worker {
             protocol::send(&mut socket, setup).await?;
             protocol::receive(&mut socket).await
         };
-        let ready = timeout(within, greeting)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let ready = match timeout(within, greeting).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => {
+                let said = words(&last_words(&mut child).await);
+                let sentence = format!("it ended before it was locked in{said}");
+                return Err(io::Error::new(error.kind(), sentence));
+            }
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
         Ok(Self {
             child,
             socket,
@@ -250,13 +256,7 @@ impl Worker {
 
     /// The socket broke: the worker is dead or dying. Finds out how.
     async fn autopsy(&mut self) -> Death {
-        let mut last_words = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);
-            let reading = bounded.read_to_end(&mut last_words);
-            drop(timeout(REAP_WITHIN, reading).await);
-        }
-        let last_words = String::from_utf8_lossy(&last_words).trim().to_owned();
+        let last_words = last_words(&mut self.child).await;
         match timeout(REAP_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) => match (status.signal(), status.code()) {
                 (Some(SIGKILL | SIGHUP | SIGINT | SIGTERM), _) => Death::Outside,
@@ -270,4 +270,15 @@ impl Worker {
             Err(_) => Death::Nonsense("hung up without ending".to_owned()),
         }
     }
+}
+
+/// What a process that ends has written to standard error.
+async fn last_words(child: &mut Child) -> String {
+    let mut last_words = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);
+        let reading = bounded.read_to_end(&mut last_words);
+        drop(timeout(REAP_WITHIN, reading).await);
+    }
+    String::from_utf8_lossy(&last_words).trim().to_owned()
 }

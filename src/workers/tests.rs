@@ -92,6 +92,15 @@ async fn worker_that_announces_more_bytes_than_a_size_can_have_is_not_listened_t
 }
 
 #[tokio::test]
+async fn worker_that_cannot_be_locked_in_says_why() {
+    let (_folder, binary) = fake("echo 'RLIMIT_AS: not here' >&2\nexit 3");
+
+    let error = pool(binary, &config(1)).await.unwrap_err();
+
+    assert!(told(&error).contains("RLIMIT_AS: not here"), "{error:?}");
+}
+
+#[tokio::test]
 async fn start_of_a_worker_takes_nothing_of_the_deadline() {
     let answer = answer(r#"{"Refused":"NotAnImage"}"#);
     let script = format!("sleep 1\n{LOCKED_IN}\nsleep 0.1\n{answer}\nsleep 60");
