@@ -59,11 +59,12 @@ pub(super) enum Check {
 }
 
 /// What is tried, in words.
-const ATTEMPTS: [(Forbidden, &str); 4] = [
+const ATTEMPTS: [(Forbidden, &str); 5] = [
     (Forbidden::OpenFile, "open a file"),
     (Forbidden::MakeSocket, "make a socket"),
     (Forbidden::Fork, "start a process"),
     (Forbidden::MapExecutable, "map executable memory"),
+    (Forbidden::KillItself, "kill itself unseen"),
 ];
 
 /// `pockitd check …`

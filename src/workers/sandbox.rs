@@ -199,12 +199,11 @@ fn filter() -> Result<BpfProgram, String> {
         rule(&[argument(0, SeccompCmpOp::Eq, PR_SET_VMA)?])?,
     ];
     rules.insert(libc::SYS_prctl, names.into());
-    // `abort` sends a signal to its own thread, and to no other process.
-    let itself = u64::from(std::process::id());
-    rules.insert(
-        libc::SYS_tgkill,
-        vec![rule(&[argument(0, SeccompCmpOp::Eq, itself)?])?],
-    );
+    // `abort` sends its signal to its own thread, and to no other process. No other signal: SIGKILL would look as if
+    // somebody else had ended the worker.
+    let itself = argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?;
+    let abort = argument(2, SeccompCmpOp::Eq, SIGABRT)?;
+    rules.insert(libc::SYS_tgkill, vec![rule(&[itself, abort])?]);
     program(rules, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
@@ -235,13 +234,14 @@ fn apply(program: Result<BpfProgram, String>) -> Result<(), String> {
     seccompiler::apply_filter(&program?).map_err(told)
 }
 
-// Arguments as the kernel compares them: `mmap(2)`, `clone(2)`, `prctl(2)`, and the error of an unknown call.
+// Arguments as the kernel compares them: `mmap(2)`, `clone(2)`, `prctl(2)`, `tgkill(2)`, and the error of an unknown call.
 const PROT_EXEC: u64 = 0x4;
 const CLONE_THREAD: u64 = 0x0001_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 const PR_SET_NAME: u64 = 15;
 const PR_SET_VMA: u64 = 0x5356_4D41;
 const ENOSYS: u32 = 38;
+const SIGABRT: u64 = 6;
 
 fn argument(index: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operation, value).map_err(told)

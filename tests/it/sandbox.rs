@@ -133,7 +133,7 @@ fn assert_inherits_nothing(server: &Server) {
 fn check_sandbox_shows_every_attempt_refused() {
     let outcome = check_sandbox(&[]).expect(0);
 
-    for attempt in ["file", "socket", "process", "executable"] {
+    for attempt in ["file", "socket", "process", "executable", "kill itself"] {
         let line = outcome.stdout.lines().find(|line| line.contains(attempt));
         let line = line.unwrap_or_else(|| panic!("{attempt}: {outcome:?}"));
         assert!(
