@@ -98,6 +98,7 @@ async fn sandbox(mut config: Config, json: bool) -> Result<(), Failure> {
     for (forbidden, words) in ATTEMPTS {
         attempts.push((words, pool.attempt(forbidden).await));
     }
+    pool.close().await;
     let whole = in_force.seccomp.is_ok() && attempts.iter().all(|(_, outcome)| outcome.is_ok());
     let seccomp = in_force
         .seccomp

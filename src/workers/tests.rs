@@ -92,6 +92,21 @@ async fn worker_that_announces_more_bytes_than_a_size_can_have_is_not_listened_t
 }
 
 #[tokio::test]
+async fn later_worker_that_is_not_locked_in_is_not_used() {
+    // The first is, the others are not.
+    let script = format!("if mkdir first\nthen {LOCKED_IN}\nelse {LOOSE}\nfi\nsleep 60");
+    let (_folder, binary) = fake(&script);
+    let pool = pool(binary, &config(1)).await.unwrap();
+    drop(pool.shared.stock.any());
+
+    let error = pool.placeholder().await.unwrap_err();
+
+    assert!(matches!(&error, Error::NotLockedIn(reason) if reason == "none here"));
+    pool.close().await;
+    assert_eq!(pool.load().alive, 0);
+}
+
+#[tokio::test]
 async fn worker_that_cannot_be_locked_in_says_why() {
     let (_folder, binary) = fake("echo 'RLIMIT_AS: not here' >&2\nexit 3");
 
@@ -115,4 +130,35 @@ async fn start_of_a_worker_takes_nothing_of_the_deadline() {
     let error = pool.placeholder().await.unwrap_err();
 
     assert!(matches!(error, Error::Picture(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn closed_pool_starts_no_more_workers() {
+    let script = format!("if mkdir first\nthen {LOCKED_IN}\nfi\nsleep 60");
+    let (_folder, binary) = fake(&script);
+    let pool = pool(binary, &config(3)).await.unwrap();
+    assert_eq!(pool.shared.starting.len(), 2);
+
+    timeout(Duration::from_secs(5), pool.close()).await.unwrap();
+
+    assert_eq!(pool.load().alive, 1);
+    pool.replenish();
+    pool.close().await;
+    assert_eq!(pool.load().alive, 1);
+}
+
+#[tokio::test]
+async fn more_fresh_workers_than_slots_are_not_kept() {
+    let (_folder, binary) = fake(&format!("{LOCKED_IN}\nsleep 60"));
+    let pool = pool(binary, &config(2)).await.unwrap();
+    for _ in 0..3 {
+        let worker = pool.shared.start_one().await.unwrap();
+        pool.shared.put(worker);
+    }
+    pool.close().await;
+
+    assert_eq!(pool.load().ready, 2);
+    let retired = pool.retirements();
+    let surplus = retired.iter().find(|(why, _)| *why == Retirement::Surplus);
+    assert!(surplus.unwrap().1 >= 2, "{retired:?}");
 }
