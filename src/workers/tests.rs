@@ -73,7 +73,10 @@ async fn worker_that_announces_more_files_than_asked_for_is_not_listened_to() {
     let error = pool.placeholder().await.unwrap_err();
 
     let told = told(&error);
-    assert!(told.contains("3 files") && told.contains("the 2 that"), "{told}");
+    assert!(
+        told.contains("3 files") && told.contains("the 2 that"),
+        "{told}"
+    );
     assert_eq!(pool.deaths().nonsense, 1);
 }
 
