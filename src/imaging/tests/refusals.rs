@@ -146,3 +146,37 @@ fn heic_whose_grid_is_empty_is_malformed() {
         );
     }
 }
+
+#[test]
+fn heic_with_reserved_code_points_is_shown_as_if_they_were_unspecified() {
+    let plain = fixture("single.heic");
+    // Primaries, transfer and matrix in the sequence parameter set: BT.709, sRGB, BT.601. 3 is reserved in each.
+    let points = [1, 13, 6];
+    for reserved in [[3, 13, 6], [1, 3, 6], [1, 13, 3], [3; 3]] {
+        let upload = recoded(&plain, points, reserved);
+
+        let [one, other] = [&plain, &upload].map(|upload| render(upload).unwrap().renditions);
+
+        assert_eq!(one, other, "{reserved:?}");
+    }
+}
+
+/// A file with the first place where these bytes are changed to others. They may begin with any bit of a byte.
+fn recoded(file: &[u8], from: [u8; 3], to: [u8; 3]) -> Vec<u8> {
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+    };
+    let (from, to) = (number(&from), number(&to));
+    for (start, four) in file.windows(4).enumerate() {
+        let four = number(four);
+        if let Some(shift) = (0..=8).find(|shift| four >> shift & 0xFF_FFFF == from) {
+            let changed = four ^ ((from ^ to) << shift);
+            let mut file = file.to_vec();
+            file[start..start + 4].copy_from_slice(&changed.to_be_bytes());
+            return file;
+        }
+    }
+    panic!("the bytes are nowhere");
+}
