@@ -151,7 +151,8 @@ impl<'a> Source<'a> {
             || self.context.image_count() > 1
     }
 
-    /// Decodes the tiles that the request shows, by the first of the chosen decoders that can.
+    /// Decodes the tiles that the request shows, by the first of the chosen decoders that knows their kind. What one finds
+    /// damaged is not shown to another, which may look less closely.
     ///
     /// # Errors
     ///
@@ -162,10 +163,11 @@ impl<'a> Source<'a> {
         choice: HevcDecoder,
     ) -> Result<(Decoded, Decoder), Error> {
         let mut refusal = damaged("no decoder of HEVC");
-        for codec in hevc::codecs(choice) {
+        for codec in hevc::codecs(choice, self.handle.bits()) {
             match self.decode_by(*codec, request) {
                 Ok(decoded) => return Ok((decoded, codec.decoder())),
-                Err(error) => refusal = error,
+                Err(error) if is_of_support(&error) => refusal = error,
+                Err(error) => return Err(error),
             }
         }
         Err(refusal)
@@ -180,7 +182,7 @@ impl<'a> Source<'a> {
         Ok(Decoded {
             pixels,
             profile: self.profile(&first),
-            deep: self.handle.luma_bits() > 8,
+            deep: self.handle.bits().0 > 8,
             toned: false,
         })
     }
@@ -418,6 +420,14 @@ fn unmultiplied(color: u8, alpha: u8) -> u8 {
     let scaled = u32::from(color).saturating_mul(255);
     let color = scaled.checked_div(u32::from(alpha)).unwrap_or(0);
     u8::try_from(color).unwrap_or(u8::MAX)
+}
+
+/// Whether another decoder may be able to decode the picture.
+fn is_of_support(error: &Error) -> bool {
+    let Error::Malformed(_, cause) = error else {
+        return false;
+    };
+    cause.downcast_ref().is_some_and(Refusal::is_of_support)
 }
 
 fn refused(refusal: Refusal) -> Error {

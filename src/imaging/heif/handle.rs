@@ -83,10 +83,16 @@ impl Handle {
         })
     }
 
-    /// Bits of a luma sample, by the header.
-    pub(super) fn luma_bits(&self) -> i32 {
+    /// Bits of a sample of luma and of a colour difference, by the header. It has the latter for monochrome, too.
+    pub(super) fn bits(&self) -> (i32, i32) {
+        let handle = self.0.as_ptr();
         // SAFETY: the handle is alive.
-        unsafe { sys::heif_image_handle_get_luma_bits_per_pixel(self.0.as_ptr()) }
+        unsafe {
+            (
+                sys::heif_image_handle_get_luma_bits_per_pixel(handle),
+                sys::heif_image_handle_get_chroma_bits_per_pixel(handle),
+            )
+        }
     }
 
     /// Whether there is transparency.

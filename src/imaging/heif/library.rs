@@ -50,6 +50,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Whether a decoder does not know this kind of picture, or is not there. Another one may be able to.
+    pub(super) const fn is_of_support(&self) -> bool {
+        self.code == sys::heif_error_code_heif_error_Unsupported_feature
+    }
+
     /// Whether a code point is reserved, or newer than libheif.
     pub(super) const fn is_of_a_code_point(&self) -> bool {
         matches!(

@@ -129,8 +129,24 @@ fn done() -> sys::heif_error {
 }
 
 fn failed(message: &'static CStr) -> sys::heif_error {
+    refusal(
+        sys::heif_error_code_heif_error_Decoder_plugin_error,
+        message,
+    )
+}
+
+fn declined(declined: Declined) -> sys::heif_error {
+    let code = if declined.is_of_support() {
+        sys::heif_error_code_heif_error_Unsupported_feature
+    } else {
+        sys::heif_error_code_heif_error_Decoder_plugin_error
+    };
+    refusal(code, declined.0)
+}
+
+fn refusal(code: sys::heif_error_code, message: &'static CStr) -> sys::heif_error {
     sys::heif_error {
-        code: sys::heif_error_code_heif_error_Decoder_plugin_error,
+        code,
         subcode: sys::heif_suberror_code_heif_suberror_Unspecified,
         message: message.as_ptr(),
     }
@@ -239,7 +255,7 @@ unsafe extern "C" fn decode(
             unsafe { *image = made.into_raw() };
             done()
         }
-        Err(Declined(message)) => failed(message),
+        Err(error) => declined(error),
     }
 }
 
