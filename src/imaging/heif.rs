@@ -15,6 +15,7 @@ mod picture;
 mod plugin;
 #[cfg(all(test, feature = "libavcodec"))]
 mod tests;
+mod toned;
 
 use crate::config::HevcDecoder;
 use crate::domain::picture::Crop;
@@ -35,6 +36,7 @@ use crate::imaging::heif::picture::Channel;
 use crate::imaging::heif::picture::CodePoints;
 use crate::imaging::heif::picture::Picture;
 use crate::imaging::heif::picture::Plane;
+use crate::imaging::heif::toned::Toned;
 use crate::imaging::layout::View;
 use crate::imaging::luma;
 use crate::imaging::luma::Matrix;
@@ -174,27 +176,33 @@ impl<'a> Source<'a> {
     }
 
     fn decode_by(&self, codec: Codec, request: &Request) -> Result<Decoded, Error> {
-        let (pixels, first) = if self.handle.has_alpha() {
-            self.decode_with_alpha(codec, request)?
+        let (pixels, profile, toned) = if self.handle.has_alpha() {
+            let (pixels, picture) = self.decode_with_alpha(codec, request)?;
+            (pixels, self.profile(&picture), false)
         } else {
             self.decode_tiles(codec, request)?
         };
         Ok(Decoded {
             pixels,
-            profile: self.profile(&first),
+            profile,
             deep: self.handle.bits().0 > 8,
-            toned: false,
+            toned,
         })
     }
 
-    fn decode_tiles(&self, codec: Codec, request: &Request) -> Result<(Pixels, Picture), Error> {
+    /// The pixels, what their numbers mean as colours, and whether they are brought to tones of sRGB.
+    fn decode_tiles(
+        &self,
+        codec: Codec,
+        request: &Request,
+    ) -> Result<(Pixels, Profile, bool), Error> {
         let Tiling {
             tile_width,
             tile_height,
             ..
         } = self.tiling;
         let window = Window::around(request.source, self.size());
-        let mut planes: Option<(Planes, Picture)> = None;
+        let mut collected = None;
         for row in touched(window.y, window.size.height, tile_height) {
             for column in touched(window.x, window.size.width, tile_width) {
                 // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
@@ -205,17 +213,41 @@ impl<'a> Source<'a> {
                     column.saturating_mul(tile_width),
                     row.saturating_mul(tile_height),
                 );
-                if let Some((planes, _)) = &mut planes {
-                    planes.add(&tile, origin)?;
-                } else {
-                    let mut begun = Planes::new(&tile, request, self.size())?;
-                    begun.add(&tile, origin)?;
-                    planes = Some((begun, tile));
+                match &mut collected {
+                    Some(collected) => add(collected, &tile, origin)?,
+                    None => {
+                        let begun = collected.insert(self.begin(&tile, request, window)?);
+                        add(begun, &tile, origin)?;
+                    }
                 }
             }
         }
-        let (planes, first) = planes.ok_or_else(|| damaged("no tiles"))?;
-        Ok((planes.finish(self.matrix(&first))?, first))
+        match collected.ok_or_else(|| damaged("no tiles"))? {
+            Collected::Planes(planes, matrix, profile) => {
+                Ok((planes.finish(matrix)?, profile, false))
+            }
+            Collected::Toned(toned) => {
+                let (pixels, profile) = toned.finish();
+                Ok((pixels, profile, true))
+            }
+        }
+    }
+
+    /// Prepares for tiles like the first one.
+    fn begin(
+        &self,
+        first: &Picture,
+        request: &Request,
+        window: Window,
+    ) -> Result<Collected, Error> {
+        let (matrix, profile) = (self.matrix(first), self.profile(first));
+        match Toned::new(first, matrix, &profile, request, window) {
+            Some(toned) => Ok(Collected::Toned(toned)),
+            None => {
+                let planes = Planes::new(first, request, self.size())?;
+                Ok(Collected::Planes(planes, matrix, profile))
+            }
+        }
     }
 
     /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
@@ -287,6 +319,20 @@ fn color_planes(picture: &Picture) -> Result<[Option<Plane<'_>>; 3], Error> {
     match planes {
         [None, ..] | [_, Some(_), None] | [_, None, Some(_)] => Err(damaged("a plane is missing")),
         planes => Ok(planes),
+    }
+}
+
+/// The picture, while its tiles are collected.
+enum Collected {
+    /// As its planes, and what their numbers mean.
+    Planes(Planes, Matrix, Profile),
+    Toned(Toned),
+}
+
+fn add(collected: &mut Collected, tile: &Picture, origin: (u32, u32)) -> Result<(), Error> {
+    match collected {
+        Collected::Planes(planes, ..) => planes.add(tile, origin),
+        Collected::Toned(toned) => toned.add(tile, origin),
     }
 }
 
