@@ -16,8 +16,11 @@ mod protocol;
 mod sandbox;
 mod stock;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod took;
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -110,6 +114,7 @@ struct Held<'a> {
 struct Shared {
     binary: PathBuf,
     setup: Setup,
+    require_sandbox: bool,
     deadline: Duration,
     count: usize,
     queue_max: usize,
@@ -117,6 +122,7 @@ struct Shared {
     slots: Semaphore,
     tickets: Semaphore,
     starting: TaskTracker,
+    closing: CancellationToken,
     tally: Tally,
 }
 
@@ -160,6 +166,7 @@ impl Pool {
                 picture: picture.clone(),
                 memory_bytes_max: config.memory_bytes_max,
             },
+            require_sandbox: config.require_sandbox,
             deadline: Duration::from_millis(config.deadline_ms),
             count,
             queue_max: config.queue_max,
@@ -167,16 +174,14 @@ impl Pool {
             slots: Semaphore::new(count),
             tickets: Semaphore::new(count.saturating_add(config.queue_max)),
             starting: TaskTracker::new(),
+            closing: CancellationToken::new(),
             tally: Tally::default(),
         });
-        let first = shared.start_one().await.map_err(Error::Start)?;
+        let first = shared.start_one().await?;
         let in_force = InForce {
             seccomp: first.ready.seccomp.clone(),
             landlock: first.ready.landlock.clone(),
         };
-        if let (Err(reason), true) = (&in_force.seccomp, config.require_sandbox) {
-            return Err(Error::NotLockedIn(reason.clone()));
-        }
         shared.put(first);
         let pool = Self { shared };
         pool.replenish();
@@ -189,7 +194,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Busy`] at once when the queue is full; [`Error::Picture`] with the reason; [`Error::Died`] if the
-    /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process.
+    /// upload killed its worker or took too long; [`Error::Start`] if the machine gives no process;
+    /// [`Error::NotLockedIn`] if it gives none that is locked in, where that is required.
     pub async fn render(
         &self,
         upload: Bytes,
@@ -264,7 +270,7 @@ impl Pool {
                 let busy = self.shared.slots.available_permits() == 0;
                 // Workers that are at work say as much as one that waits.
                 if !busy {
-                    let worker = self.shared.start_one().await.map_err(Error::Start)?;
+                    let worker = self.shared.start_one().await?;
                     self.shared.put(worker);
                 }
                 Ok(())
@@ -373,7 +379,7 @@ impl Pool {
         let ticket = shared.tickets.try_acquire().map_err(|_| busy())?;
         let slot = shared.slots.acquire().await.map_err(|_| busy())?;
         Ok(Held {
-            deadline: Deadline::from_now(deadline),
+            deadline: Deadline::new(deadline),
             _permits: (ticket, slot),
         })
     }
@@ -396,7 +402,7 @@ impl Pool {
             };
             let mut worker = match waiting {
                 Some(worker) => worker,
-                None => shared.start_one().await.map_err(Error::Start)?,
+                None => shared.start_one().await?,
             };
             // The next one warms up while this one works.
             self.replenish();
@@ -432,19 +438,28 @@ impl Pool {
 
     /// Starts workers in the background until as many fresh ones wait as there are slots.
     fn replenish(&self) {
-        let coming = self.shared.starting.len();
-        let there = self.shared.stock.fresh_count();
-        for _ in there.saturating_add(coming)..self.shared.count {
+        for _ in 0..self.shared.stock.order(self.shared.count) {
             let shared = Arc::clone(&self.shared);
             self.shared.starting.spawn(async move {
-                match shared.start_one().await {
-                    Ok(worker) => shared.put(worker),
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot start a decode worker ahead of need");
+                let start = shared.closing.run_until_cancelled(shared.start_one());
+                match start.await {
+                    Some(Ok(worker)) => shared.take_delivery(Some(worker)),
+                    Some(Err(error)) => {
+                        shared.take_delivery(None);
+                        let cause = error.source().map(ToString::to_string);
+                        tracing::warn!(%error, cause, "cannot start a decode worker ahead of need");
                     }
+                    None => shared.take_delivery(None),
                 }
             });
         }
+    }
+
+    /// Starts no more workers ahead of need, and returns when none is being started.
+    pub async fn close(&self) {
+        self.shared.closing.cancel();
+        self.shared.starting.close();
+        self.shared.starting.wait().await;
     }
 
     /// What the workers do just now.
@@ -473,13 +488,29 @@ impl Pool {
 }
 
 impl Shared {
-    async fn start_one(&self) -> io::Result<Worker> {
+    /// Starts a worker. One that is not locked in, where it must be, is ended at once: each is asked, as what the kernel
+    /// grants may change.
+    async fn start_one(&self) -> Result<Worker, Error> {
         let alive = self.tally.birth();
-        Worker::start(&self.binary, &self.setup, START_WITHIN, alive).await
+        let worker = Worker::start(&self.binary, &self.setup, START_WITHIN, alive)
+            .await
+            .map_err(Error::Start)?;
+        match &worker.ready.seccomp {
+            Err(reason) if self.require_sandbox => Err(Error::NotLockedIn(reason.clone())),
+            Ok(()) | Err(_) => Ok(worker),
+        }
     }
 
     fn put(&self, worker: Worker) {
-        if let Some(why) = self.stock.put(worker, self.count) {
+        self.retired(self.stock.put(worker, self.count));
+    }
+
+    fn take_delivery(&self, worker: Option<Worker>) {
+        self.retired(self.stock.take_delivery(worker, self.count));
+    }
+
+    fn retired(&self, why: Option<Retirement>) {
+        if let Some(why) = why {
             self.tally.retire(why);
         }
     }

@@ -59,11 +59,12 @@ pub(super) enum Check {
 }
 
 /// What is tried, in words.
-const ATTEMPTS: [(Forbidden, &str); 4] = [
+const ATTEMPTS: [(Forbidden, &str); 5] = [
     (Forbidden::OpenFile, "open a file"),
     (Forbidden::MakeSocket, "make a socket"),
     (Forbidden::Fork, "start a process"),
     (Forbidden::MapExecutable, "map executable memory"),
+    (Forbidden::KillItself, "kill itself unseen"),
 ];
 
 /// `pockitd check …`
@@ -97,6 +98,7 @@ async fn sandbox(mut config: Config, json: bool) -> Result<(), Failure> {
     for (forbidden, words) in ATTEMPTS {
         attempts.push((words, pool.attempt(forbidden).await));
     }
+    pool.close().await;
     let whole = in_force.seccomp.is_ok() && attempts.iter().all(|(_, outcome)| outcome.is_ok());
     let seccomp = in_force
         .seccomp

@@ -15,6 +15,7 @@ mod picture;
 mod plugin;
 #[cfg(all(test, feature = "libavcodec"))]
 mod tests;
+mod toned;
 mod whole;
 
 use crate::config::HevcDecoder;
@@ -36,6 +37,7 @@ use crate::imaging::heif::picture::Channel;
 use crate::imaging::heif::picture::CodePoints;
 use crate::imaging::heif::picture::Picture;
 use crate::imaging::heif::picture::Plane;
+use crate::imaging::heif::toned::Toned;
 use crate::imaging::layout::View;
 use crate::imaging::luma;
 use crate::imaging::luma::Matrix;
@@ -89,6 +91,9 @@ impl<'a> Source<'a> {
         let tiling = handle.tiling().map_err(refused)?;
         if [tiling.tile_width, tiling.tile_height].contains(&0) {
             return Err(damaged("empty tiles"));
+        }
+        if [tiling.width, tiling.height].contains(&0) {
+            return Err(damaged("an empty grid"));
         }
         Ok(Self {
             context,
@@ -149,7 +154,8 @@ impl<'a> Source<'a> {
             || self.context.image_count() > 1
     }
 
-    /// Decodes the tiles that the request shows, by the first of the chosen decoders that can.
+    /// Decodes the tiles that the request shows, by the first of the chosen decoders that knows their kind. What one finds
+    /// damaged is not shown to another, which may look less closely.
     ///
     /// # Errors
     ///
@@ -160,37 +166,44 @@ impl<'a> Source<'a> {
         choice: HevcDecoder,
     ) -> Result<(Decoded, Decoder), Error> {
         let mut refusal = damaged("no decoder of HEVC");
-        for codec in hevc::codecs(choice) {
+        for codec in hevc::codecs(choice, self.handle.bits()) {
             match self.decode_by(*codec, request) {
                 Ok(decoded) => return Ok((decoded, codec.decoder())),
-                Err(error) => refusal = error,
+                Err(error) if is_of_support(&error) => refusal = error,
+                Err(error) => return Err(error),
             }
         }
         Err(refusal)
     }
 
     fn decode_by(&self, codec: Codec, request: &Request) -> Result<Decoded, Error> {
-        let (pixels, first) = if self.handle.has_alpha() {
-            self.decode_with_alpha(codec, request)?
+        let (pixels, profile, toned) = if self.handle.has_alpha() {
+            let (pixels, picture) = self.decode_with_alpha(codec, request)?;
+            (pixels, self.profile(&picture), false)
         } else {
             self.decode_tiles(codec, request)?
         };
         Ok(Decoded {
             pixels,
-            profile: self.profile(&first),
-            deep: self.handle.luma_bits() > 8,
-            toned: false,
+            profile,
+            deep: self.handle.bits().0 > 8,
+            toned,
         })
     }
 
-    fn decode_tiles(&self, codec: Codec, request: &Request) -> Result<(Pixels, Picture), Error> {
+    /// The pixels, what their numbers mean as colours, and whether they are brought to tones of sRGB.
+    fn decode_tiles(
+        &self,
+        codec: Codec,
+        request: &Request,
+    ) -> Result<(Pixels, Profile, bool), Error> {
         let Tiling {
             tile_width,
             tile_height,
             ..
         } = self.tiling;
         let window = Window::around(request.source, self.size());
-        let mut planes: Option<(Planes, Picture)> = None;
+        let mut collected = None;
         for row in touched(window.y, window.size.height, tile_height) {
             for column in touched(window.x, window.size.width, tile_width) {
                 // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
@@ -201,17 +214,41 @@ impl<'a> Source<'a> {
                     column.saturating_mul(tile_width),
                     row.saturating_mul(tile_height),
                 );
-                if let Some((planes, _)) = &mut planes {
-                    planes.add(&tile, origin)?;
-                } else {
-                    let mut begun = Planes::new(&tile, request, self.size())?;
-                    begun.add(&tile, origin)?;
-                    planes = Some((begun, tile));
+                match &mut collected {
+                    Some(collected) => add(collected, &tile, origin)?,
+                    None => {
+                        let begun = collected.insert(self.begin(&tile, request, window)?);
+                        add(begun, &tile, origin)?;
+                    }
                 }
             }
         }
-        let (planes, first) = planes.ok_or_else(|| damaged("no tiles"))?;
-        Ok((planes.finish(self.matrix(&first))?, first))
+        match collected.ok_or_else(|| damaged("no tiles"))? {
+            Collected::Planes(planes, matrix, profile) => {
+                Ok((planes.finish(matrix)?, profile, false))
+            }
+            Collected::Toned(toned) => {
+                let (pixels, profile) = toned.finish();
+                Ok((pixels, profile, true))
+            }
+        }
+    }
+
+    /// Prepares for tiles like the first one.
+    fn begin(
+        &self,
+        first: &Picture,
+        request: &Request,
+        window: Window,
+    ) -> Result<Collected, Error> {
+        let (matrix, profile) = (self.matrix(first), self.profile(first));
+        match Toned::new(first, matrix, &profile, request, window) {
+            Some(toned) => Ok(Collected::Toned(toned)),
+            None => {
+                let planes = Planes::new(first, request, self.size())?;
+                Ok(Collected::Planes(planes, matrix, profile))
+            }
+        }
     }
 
     /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
@@ -287,6 +324,20 @@ fn color_planes(picture: &Picture) -> Result<[Option<Plane<'_>>; 3], Error> {
     match planes {
         [None, ..] | [_, Some(_), None] | [_, None, Some(_)] => Err(damaged("a plane is missing")),
         planes => Ok(planes),
+    }
+}
+
+/// The picture, while its tiles are collected.
+enum Collected {
+    /// As its planes, and what their numbers mean.
+    Planes(Planes, Matrix, Profile),
+    Toned(Toned),
+}
+
+fn add(collected: &mut Collected, tile: &Picture, origin: (u32, u32)) -> Result<(), Error> {
+    match collected {
+        Collected::Planes(planes, ..) => planes.add(tile, origin),
+        Collected::Toned(toned) => toned.add(tile, origin),
     }
 }
 
@@ -420,6 +471,14 @@ fn unmultiplied(color: u8, alpha: u8) -> u8 {
     let scaled = u32::from(color).saturating_mul(255);
     let color = scaled.checked_div(u32::from(alpha)).unwrap_or(0);
     u8::try_from(color).unwrap_or(u8::MAX)
+}
+
+/// Whether another decoder may be able to decode the picture.
+fn is_of_support(error: &Error) -> bool {
+    let Error::Malformed(_, cause) = error else {
+        return false;
+    };
+    cause.downcast_ref().is_some_and(Refusal::is_of_support)
 }
 
 fn refused(refusal: Refusal) -> Error {

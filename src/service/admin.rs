@@ -175,6 +175,9 @@ impl Admin {
     ///
     /// [`Error::Storage`]; what was acknowledged is safe nevertheless.
     pub async fn close(&self) -> Result<(), Error> {
+        if let Some(decoding) = self.decoding.get() {
+            decoding.pool.close().await;
+        }
         Ok(self.store.close().await?)
     }
 

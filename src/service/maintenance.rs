@@ -43,6 +43,7 @@ impl App {
     ///
     /// [`Error::Storage`]; what was acknowledged is safe nevertheless.
     pub async fn close(&self) -> Result<(), Error> {
+        self.workers.close().await;
         Ok(self.store.close().await?)
     }
 }

@@ -29,7 +29,11 @@ const WARM_UP_PX: u16 = 16;
 pub fn run() -> ExitCode {
     match work(&mut io::stdin().lock(), &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(BROKEN),
+        Err(error) => {
+            // The server reads the last words of a worker that ends. If it is not there any more, nobody does.
+            drop(writeln!(io::stderr(), "{error}"));
+            ExitCode::from(BROKEN)
+        }
     }
 }
 
@@ -172,8 +176,20 @@ fn attempt(forbidden: Forbidden) -> Result<(), String> {
         Forbidden::MakeSocket => std::net::UdpSocket::bind("127.0.0.1:0").map(drop),
         Forbidden::Fork => std::process::Command::new("/bin/true").spawn().map(drop),
         Forbidden::MapExecutable => map_executable(),
+        Forbidden::KillItself => kill_itself(),
     };
     outcome.map_err(|error| error.to_string())
+}
+
+fn kill_itself() -> io::Result<()> {
+    #[expect(unsafe_code, reason = "the C library's way to signal its own thread")]
+    // SAFETY: takes a number and gives one.
+    let result = unsafe { libc::raise(libc::SIGKILL) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn map_executable() -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +23,13 @@ use crate::workers::took::Took;
 pub const SUBCOMMAND: &str = "decode-worker";
 /// Longest rendition that is taken from a worker, in bytes: 2,048² pixels at quality 100 have about 6 MiB.
 const RENDITION_BYTES_MAX: u32 = 16 * 1_024 * 1_024;
+/// Bytes that a pixel of a JPEG takes at most: three coefficients with 16 bits of code and 10 of value each, and stuffed
+/// zeros. Source: ITU-T T.81, F.1.2.
+const PIXEL_BYTES_MAX: u32 = 16;
+/// Bytes that a JPEG takes at most beside its pixels: headers and tables have below 1 KiB.
+const HEADER_BYTES_MAX: u32 = 4_096;
+/// Pixels by which a JPEG may be coded wider and higher than it is. Source: ITU-T T.81, A.2.4, two blocks by two.
+const PADDING_PX: u32 = 15;
 /// How much of a dead worker's last words goes to the log, in bytes.
 const LAST_WORDS_BYTES_MAX: u64 = 2_048;
 /// How long a killed worker may take to be gone.
@@ -57,24 +65,69 @@ fn words(last_words: &str) -> String {
     }
 }
 
-/// How long an upload may take, over all workers that it is given to.
+/// How long an upload may take, over all workers that it is given to. How long it waits for one is not its fault.
 #[derive(Debug)]
 pub(super) struct Deadline {
     whole: Duration,
-    since: Instant,
+    /// Milliseconds that workers have had it.
+    spent_ms: AtomicU64,
 }
 
 impl Deadline {
-    pub(super) fn from_now(whole: Duration) -> Self {
+    pub(super) const fn new(whole: Duration) -> Self {
         Self {
             whole,
-            since: Instant::now(),
+            spent_ms: AtomicU64::new(0),
         }
     }
 
     fn left(&self) -> Duration {
-        self.whole.saturating_sub(self.since.elapsed())
+        let spent = Duration::from_millis(self.spent_ms.load(Ordering::Relaxed));
+        self.whole.saturating_sub(spent)
     }
+
+    fn spend(&self, time: Duration) {
+        self.spent_ms
+            .fetch_add(milliseconds(time), Ordering::Relaxed);
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The sizes that a job's answer may have, of those that are configured.
+fn asked(sizes_px: &[u16], job: Job) -> Vec<u16> {
+    let most = match job {
+        Job::Render { size_px_max, .. } => size_px_max.unwrap_or(u16::MAX),
+        Job::Placeholder => u16::MAX,
+        Job::Attempt(_) => 0,
+    };
+    let sizes = sizes_px.iter().copied();
+    sizes.filter(|size_px| *size_px <= most).collect()
+}
+
+/// Whether what is announced is what was asked for, before room is made for any of it.
+fn check_sizes(announced: &[Announced], asked: &[u16]) -> io::Result<()> {
+    let sizes = announced.iter().map(|one| one.size_px);
+    if announced.is_empty() || sizes.eq(asked.iter().copied()) {
+        return Ok(());
+    }
+    let sentence = format!(
+        "it announces {} files, which are not the {} that were asked for",
+        announced.len(),
+        asked.len()
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, sentence))
+}
+
+/// Most bytes that a JPEG of this size can have.
+fn rendition_bytes_max(size_px: u16) -> u32 {
+    let side = u32::from(size_px).saturating_add(PADDING_PX);
+    side.saturating_mul(side)
+        .saturating_mul(PIXEL_BYTES_MAX)
+        .saturating_add(HEADER_BYTES_MAX)
+        .min(RENDITION_BYTES_MAX)
 }
 
 /// What a worker gave: its reply, how long it says that it took, and the bytes behind it.
@@ -91,6 +144,8 @@ pub(super) struct Worker {
     child: Child,
     socket: UnixStream,
     pub(super) ready: Ready,
+    /// Sizes of the renditions that it was set up to make, largest first.
+    sizes_px: Vec<u16>,
     /// Jobs that it has been given.
     pub(super) jobs: usize,
     /// Held for as long as it lives.
@@ -113,7 +168,7 @@ impl Worker {
         ours.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
         // Nothing here may need code between fork and exec: then the C library can spawn without copying this process.
-        let child = Command::new(binary)
+        let mut child = Command::new(binary)
             .arg(SUBCOMMAND)
             .env_clear()
             .stdin(Stdio::from(theirs.try_clone()?))
@@ -132,13 +187,20 @@ impl Worker {
             protocol::send(&mut socket, setup).await?;
             protocol::receive(&mut socket).await
         };
-        let ready = timeout(within, greeting)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let ready = match timeout(within, greeting).await {
+            Ok(Ok(ready)) => ready,
+            Ok(Err(error)) => {
+                let said = words(&last_words(&mut child).await);
+                let sentence = format!("it ended before it was locked in{said}");
+                return Err(io::Error::new(error.kind(), sentence));
+            }
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
         Ok(Self {
             child,
             socket,
             ready,
+            sizes_px: setup.picture.sizes_px.clone(),
             jobs: 0,
             _alive: alive,
         })
@@ -161,7 +223,9 @@ impl Worker {
         deadline: &Deadline,
     ) -> Result<Outcome, Death> {
         self.jobs = self.jobs.saturating_add(1);
+        let begin = Instant::now();
         let outcome = timeout(deadline.left(), self.converse(job, upload)).await;
+        deadline.spend(begin.elapsed());
         match outcome {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -169,7 +233,7 @@ impl Worker {
             }
             Ok(Err(_)) => Err(self.autopsy().await),
             Err(_) => Err(Death::Deadline {
-                deadline_ms: u64::try_from(deadline.whole.as_millis()).unwrap_or(u64::MAX),
+                deadline_ms: milliseconds(deadline.whole),
             }),
         }
     }
@@ -182,9 +246,10 @@ impl Worker {
             Reply::Rendered { renditions, .. } | Reply::Placeholder(renditions) => renditions,
             Reply::Refused(_) | Reply::Attempted(_) | Reply::NeedsNative => &[],
         };
+        check_sizes(announced, &asked(&self.sizes_px, job))?;
         let mut files = Vec::new();
-        for Announced { length, .. } in announced {
-            let mut file = protocol::buffer(*length, RENDITION_BYTES_MAX)?;
+        for Announced { size_px, length } in announced {
+            let mut file = protocol::buffer(*length, rendition_bytes_max(*size_px))?;
             self.socket.read_exact(&mut file).await?;
             files.push(file);
         }
@@ -193,13 +258,7 @@ impl Worker {
 
     /// The socket broke: the worker is dead or dying. Finds out how.
     async fn autopsy(&mut self) -> Death {
-        let mut last_words = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);
-            let reading = bounded.read_to_end(&mut last_words);
-            drop(timeout(REAP_WITHIN, reading).await);
-        }
-        let last_words = String::from_utf8_lossy(&last_words).trim().to_owned();
+        let last_words = last_words(&mut self.child).await;
         match timeout(REAP_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) => match (status.signal(), status.code()) {
                 (Some(SIGKILL | SIGHUP | SIGINT | SIGTERM), _) => Death::Outside,
@@ -213,4 +272,15 @@ impl Worker {
             Err(_) => Death::Nonsense("hung up without ending".to_owned()),
         }
     }
+}
+
+/// What a process that ends has written to standard error.
+async fn last_words(child: &mut Child) -> String {
+    let mut last_words = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        let mut bounded = stderr.take(LAST_WORDS_BYTES_MAX);
+        let reading = bounded.read_to_end(&mut last_words);
+        drop(timeout(REAP_WITHIN, reading).await);
+    }
+    String::from_utf8_lossy(&last_words).trim().to_owned()
 }

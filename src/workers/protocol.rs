@@ -75,6 +75,8 @@ pub enum Forbidden {
     Fork,
     /// Bring in code.
     MapExecutable,
+    /// End as if somebody else had killed it.
+    KillItself,
 }
 
 /// Worker to server: what came of the job. The renditions' bytes follow, in order.

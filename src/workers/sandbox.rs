@@ -17,37 +17,73 @@ use seccompiler::{
     SeccompRule,
 };
 
+/// The first descriptor behind the standard streams.
+const FIRST_INHERITED: libc::c_int = 3;
+
 /// First phase: keeps the three descriptors of its start and no other, dies with its parent, gains no privileges, leaves no core, writes no file, takes bounded memory.
 ///
 /// # Errors
 ///
 /// The first step that the kernel refuses.
 pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
-    close_inherited()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    rustix::thread::set_no_new_privs(true)?;
+    step("close_range", close_inherited())?;
+    let death_signal = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    step("PR_SET_PDEATHSIG", death_signal)?;
+    step(
+        "PR_SET_NO_NEW_PRIVS",
+        rustix::thread::set_no_new_privs(true),
+    )?;
     // Not dumpable: no other process of this user may look into it, and its /proc files belong to root.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
-    limit(Resource::As, memory_bytes_max)?;
+    let dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    step("PR_SET_DUMPABLE", dumpable)?;
+    step("RLIMIT_CORE", limit(Resource::Core, 0))?;
+    step("RLIMIT_FSIZE", limit(Resource::Fsize, 0))?;
+    step("RLIMIT_AS", limit(Resource::As, memory_bytes_max))?;
     ignore_requests_to_end();
     Ok(())
+}
+
+/// The same outcome; an error says of which step it is.
+fn step<T, E: Into<io::Error>>(name: &str, outcome: Result<T, E>) -> io::Result<T> {
+    outcome.map_err(|error| {
+        let error = error.into();
+        io::Error::new(error.kind(), format!("{name}: {error}"))
+    })
 }
 
 /// Closes what the server was started with and did not mark as its own: a listener of the service manager, a log file, a
 /// shell's pipe.
 fn close_inherited() -> io::Result<()> {
-    let (first, last, flags): (libc::c_uint, libc::c_uint, libc::c_uint) =
-        (3, libc::c_uint::MAX, 0);
+    let (first, last, flags) = (FIRST_INHERITED, libc::c_uint::MAX, 0);
     #[expect(unsafe_code, reason = "the C library's way to close many descriptors")]
     // SAFETY: this process has opened nothing yet that it uses later: it talks over its standard streams.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+        return Ok(());
     }
+    let error = io::Error::last_os_error();
+    // Kernels before 5.9 do not have the call, and some containers refuse it.
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM) => close_listed(),
+        _ => Err(error),
+    }
+}
+
+/// The same, one by one.
+fn close_listed() -> io::Result<()> {
+    let mut listed = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        listed.push(entry?.file_name());
+    }
+    let numbers = listed.iter().filter_map(|name| name.to_str()?.parse().ok());
+    for number in numbers.filter(|number: &libc::c_int| *number >= FIRST_INHERITED) {
+        #[expect(unsafe_code, reason = "closes what no value of this process owns")]
+        // SAFETY: as above. The directory that was read is closed already: its number is an error, which changes nothing.
+        unsafe {
+            libc::close(number);
+        }
+    }
+    Ok(())
 }
 
 /// Whoever asks the server to end, from a terminal or a service manager, often asks all of its processes. The server
@@ -163,12 +199,11 @@ fn filter() -> Result<BpfProgram, String> {
         rule(&[argument(0, SeccompCmpOp::Eq, PR_SET_VMA)?])?,
     ];
     rules.insert(libc::SYS_prctl, names.into());
-    // `abort` sends a signal to its own thread, and to no other process.
-    let itself = u64::from(std::process::id());
-    rules.insert(
-        libc::SYS_tgkill,
-        vec![rule(&[argument(0, SeccompCmpOp::Eq, itself)?])?],
-    );
+    // `abort` sends its signal to its own thread, and to no other process. No other signal: SIGKILL would look as if
+    // somebody else had ended the worker.
+    let itself = argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?;
+    let abort = argument(2, SeccompCmpOp::Eq, SIGABRT)?;
+    rules.insert(libc::SYS_tgkill, vec![rule(&[itself, abort])?]);
     program(rules, SeccompAction::KillProcess, SeccompAction::Allow)
 }
 
@@ -199,13 +234,14 @@ fn apply(program: Result<BpfProgram, String>) -> Result<(), String> {
     seccompiler::apply_filter(&program?).map_err(told)
 }
 
-// Arguments as the kernel compares them: `mmap(2)`, `clone(2)`, `prctl(2)`, and the error of an unknown call.
+// Arguments as the kernel compares them: `mmap(2)`, `clone(2)`, `prctl(2)`, `tgkill(2)`, and the error of an unknown call.
 const PROT_EXEC: u64 = 0x4;
 const CLONE_THREAD: u64 = 0x0001_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 const PR_SET_NAME: u64 = 15;
 const PR_SET_VMA: u64 = 0x5356_4D41;
 const ENOSYS: u32 = 38;
+const SIGABRT: u64 = 6;
 
 fn argument(index: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operation, value).map_err(told)

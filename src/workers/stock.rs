@@ -22,6 +22,8 @@ pub(super) struct Stock {
 struct Waiting {
     fresh: Vec<Worker>,
     seasoned: Vec<Worker>,
+    /// Fresh ones that are being started.
+    ordered: usize,
 }
 
 impl Stock {
@@ -40,32 +42,36 @@ impl Stock {
     /// Drops those that have ended while they waited; returns how many.
     pub(super) fn bury(&self) -> usize {
         let mut waiting = self.waiting();
-        let Waiting { fresh, seasoned } = &mut *waiting;
+        let Waiting {
+            fresh, seasoned, ..
+        } = &mut *waiting;
         let before = fresh.len().saturating_add(seasoned.len());
         fresh.retain_mut(|worker| !worker.is_gone());
         seasoned.retain_mut(|worker| !worker.is_gone());
         before.saturating_sub(fresh.len().saturating_add(seasoned.len()))
     }
 
-    /// Takes a worker in, new or after a job in safe Rust. More than `most` that have seen pictures are never needed.
-    /// Says why it was not taken in, if it was not.
+    /// Takes a worker in, new or after a job in safe Rust. More than `most` of either are never needed. Says why it was
+    /// not taken in, if it was not.
     pub(super) fn put(&self, worker: Worker, most: usize) -> Option<Retirement> {
-        let mut waiting = self.waiting();
-        if worker.jobs == 0 {
-            waiting.fresh.push(worker);
-        } else if worker.jobs >= JOBS_MAX {
-            return Some(Retirement::Jobs);
-        } else if waiting.seasoned.len() >= most {
-            return Some(Retirement::Surplus);
-        } else {
-            waiting.seasoned.push(worker);
-        }
-        None
+        self.waiting().put(worker, most)
     }
 
-    /// How many wait that have never seen a picture.
-    pub(super) fn fresh_count(&self) -> usize {
-        self.waiting().fresh.len()
+    /// How many fresh ones are missing until `most` wait or come. They count as coming from now on: each must be
+    /// [delivered](Self::take_delivery).
+    pub(super) fn order(&self, most: usize) -> usize {
+        let mut waiting = self.waiting();
+        let there = waiting.fresh.len().saturating_add(waiting.ordered);
+        let missing = most.saturating_sub(there);
+        waiting.ordered = waiting.ordered.saturating_add(missing);
+        missing
+    }
+
+    /// [Puts](Self::put) in one that was ordered, or learns that it does not come.
+    pub(super) fn take_delivery(&self, worker: Option<Worker>, most: usize) -> Option<Retirement> {
+        let mut waiting = self.waiting();
+        waiting.ordered = waiting.ordered.saturating_sub(1);
+        waiting.put(worker?, most)
     }
 
     /// How many wait.
@@ -76,5 +82,39 @@ impl Stock {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn put(&mut self, worker: Worker, most: usize) -> Option<Retirement> {
+        if worker.jobs >= JOBS_MAX {
+            return Some(Retirement::Jobs);
+        }
+        let kind = if worker.jobs == 0 {
+            &mut self.fresh
+        } else {
+            &mut self.seasoned
+        };
+        if kind.len() >= most {
+            return Some(Retirement::Surplus);
+        }
+        kind.push(worker);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_ordered_twice() {
+        let stock = Stock::default();
+        assert_eq!((stock.order(3), stock.order(3)), (3, 0));
+
+        // One did not come: it is missing again.
+        stock.take_delivery(None, 3);
+
+        assert_eq!((stock.order(3), stock.order(3)), (1, 0));
     }
 }

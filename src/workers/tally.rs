@@ -37,7 +37,7 @@ pub enum Retirement {
     Native,
     /// Has done as many jobs as a worker may.
     Jobs,
-    /// Came back when enough others waited.
+    /// Came, or came back, when enough others waited.
     Surplus,
     /// Nobody waited for its picture any more.
     Abandoned,

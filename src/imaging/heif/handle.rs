@@ -83,10 +83,16 @@ impl Handle {
         })
     }
 
-    /// Bits of a luma sample, by the header.
-    pub(super) fn luma_bits(&self) -> i32 {
+    /// Bits of a sample of luma and of a colour difference, by the header. It has the latter for monochrome, too.
+    pub(super) fn bits(&self) -> (i32, i32) {
+        let handle = self.0.as_ptr();
         // SAFETY: the handle is alive.
-        unsafe { sys::heif_image_handle_get_luma_bits_per_pixel(self.0.as_ptr()) }
+        unsafe {
+            (
+                sys::heif_image_handle_get_luma_bits_per_pixel(handle),
+                sys::heif_image_handle_get_chroma_bits_per_pixel(handle),
+            )
+        }
     }
 
     /// Whether there is transparency.
@@ -151,7 +157,24 @@ impl Handle {
         codec: Codec,
         tile: Option<(u32, u32)>,
     ) -> Result<Picture, Refusal> {
-        let options = Options::new(codec)?;
+        let mut options = Options::new(codec)?;
+        match self.decode_with(&options, tile) {
+            // libheif takes code points that it does not know for damage, unless damage is allowed. That must not leave out
+            // tiles of a grid that is decoded as a whole.
+            Err(refusal) if refusal.is_of_a_code_point() && self.is_coded_as_one(tile)? => {
+                options.allow_damage();
+                self.decode_with(&options, tile)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn is_coded_as_one(&self, tile: Option<(u32, u32)>) -> Result<bool, Refusal> {
+        let Tiling { columns, rows, .. } = self.tiling()?;
+        Ok(tile.is_some() || (columns <= 1 && rows <= 1))
+    }
+
+    fn decode_with(&self, options: &Options, tile: Option<(u32, u32)>) -> Result<Picture, Refusal> {
         let (handle, options) = (self.0.as_ptr(), options.0.as_ptr());
         let (color, chroma) = (
             sys::heif_colorspace_heif_colorspace_undefined,
@@ -196,6 +219,11 @@ impl Options {
         // Otherwise the limited range of the container hides the full one of the coded data.
         fields.autocorrect_broken_input = 1;
         Ok(options)
+    }
+
+    fn allow_damage(&mut self) {
+        // SAFETY: alive, and of the version that this library was built with.
+        unsafe { self.0.as_mut() }.strict_decoding = 0;
     }
 }
 

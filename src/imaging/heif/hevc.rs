@@ -37,11 +37,15 @@ impl Codec {
     }
 }
 
-/// The decoders to be tried, in order. libde265 knows some kinds of pictures that libavcodec does not.
+/// The decoders to be tried, in order, for pictures with so many bits of luma and of colour differences. libavcodec has no
+/// others than these, and takes them for damage.
 #[cfg(feature = "libavcodec")]
-pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
+pub(super) const fn codecs(choice: HevcDecoder, bits: (i32, i32)) -> &'static [Codec] {
     match choice {
-        HevcDecoder::Auto => &[Codec::Libavcodec, Codec::Libde265],
+        HevcDecoder::Auto if matches!(bits, (8, 8) | (9, 9) | (10, 10) | (12, 12)) => {
+            &[Codec::Libavcodec, Codec::Libde265]
+        }
+        HevcDecoder::Auto => &[Codec::Libde265],
         HevcDecoder::Libavcodec => &[Codec::Libavcodec],
         HevcDecoder::Libde265 => &[Codec::Libde265],
     }
@@ -49,7 +53,7 @@ pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
 
 /// The decoders to be tried. The configuration does not let libavcodec be asked for where it is not.
 #[cfg(not(feature = "libavcodec"))]
-pub(super) const fn codecs(choice: HevcDecoder) -> &'static [Codec] {
+pub(super) const fn codecs(choice: HevcDecoder, _bits: (i32, i32)) -> &'static [Codec] {
     match choice {
         HevcDecoder::Auto | HevcDecoder::Libde265 => &[Codec::Libde265],
         HevcDecoder::Libavcodec => &[],

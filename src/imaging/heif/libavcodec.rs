@@ -97,6 +97,13 @@ const NO_DECODER: Declined = Declined(c"libavcodec has no HEVC decoder");
 const DAMAGED: Declined = Declined(c"libavcodec cannot decode the picture");
 const UNUSUAL: Declined = Declined(c"libavcodec delivers an unusual kind of picture");
 
+impl Declined {
+    /// Whether another decoder may be able to decode the picture: it is not damage.
+    pub(super) fn is_of_support(self) -> bool {
+        [NO_DECODER, UNUSUAL].contains(&self)
+    }
+}
+
 /// How many luma samples share one of a colour difference.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sampling {

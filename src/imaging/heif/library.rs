@@ -42,8 +42,29 @@ static LIBRARY: LazyLock<(LibHeif, Result<(), Refusal>)> = LazyLock::new(|| {
 
 /// What libheif said was wrong.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("libheif: {0}")]
-pub(super) struct Refusal(String);
+#[error("libheif: {sentence}")]
+pub(super) struct Refusal {
+    code: sys::heif_error_code,
+    detail: sys::heif_suberror_code,
+    sentence: String,
+}
+
+impl Refusal {
+    /// Whether a decoder does not know this kind of picture, or is not there. Another one may be able to.
+    pub(super) const fn is_of_support(&self) -> bool {
+        self.code == sys::heif_error_code_heif_error_Unsupported_feature
+    }
+
+    /// Whether a code point is reserved, or newer than libheif.
+    pub(super) const fn is_of_a_code_point(&self) -> bool {
+        matches!(
+            self.detail,
+            sys::heif_suberror_code_heif_suberror_Unknown_NCLX_color_primaries
+                | sys::heif_suberror_code_heif_suberror_Unknown_NCLX_transfer_characteristics
+                | sys::heif_suberror_code_heif_suberror_Unknown_NCLX_matrix_coefficients
+        )
+    }
+}
 
 impl Refusal {
     /// A refusal of our own.
@@ -57,17 +78,27 @@ pub(super) fn check(error: sys::heif_error) -> Result<(), Refusal> {
     if error.code == 0 {
         return Ok(());
     }
-    if error.message.is_null() {
-        return Err(Refusal("no message".to_owned()));
-    }
-    // SAFETY: not null, and libheif keeps the text, which ends with a zero, until the next call.
-    let message = unsafe { CStr::from_ptr(error.message) };
-    Err(Refusal(message.to_string_lossy().into_owned()))
+    let sentence = if error.message.is_null() {
+        "no message".to_owned()
+    } else {
+        // SAFETY: not null, and libheif keeps the text, which ends with a zero, until the next call.
+        let message = unsafe { CStr::from_ptr(error.message) };
+        message.to_string_lossy().into_owned()
+    };
+    Err(Refusal {
+        code: error.code,
+        detail: error.subcode,
+        sentence,
+    })
 }
 
 /// A pointer that libheif gives; null means that there was no memory.
 pub(super) fn present<T>(pointer: *mut T) -> Result<NonNull<T>, Refusal> {
-    NonNull::new(pointer).ok_or_else(|| Refusal("no memory".to_owned()))
+    NonNull::new(pointer).ok_or_else(|| Refusal {
+        code: sys::heif_error_code_heif_error_Memory_allocation_error,
+        detail: sys::heif_suberror_code_heif_suberror_Unspecified,
+        sentence: "no memory".to_owned(),
+    })
 }
 
 /// A file that has been parsed.

@@ -167,6 +167,18 @@ pub(super) struct Plane<'a> {
 }
 
 impl<'a> Plane<'a> {
+    /// A row of samples.
+    #[cfg(test)]
+    pub(super) fn of(bytes: &'a [u8], width: u32, bits: u32) -> Self {
+        Self {
+            width,
+            height: 1,
+            bits,
+            stride: bytes.len(),
+            bytes,
+        }
+    }
+
     /// The bytes of a row's samples; none beyond the last row.
     pub(super) fn row(&self, y: u32) -> &'a [u8] {
         let bytes = if self.bits > 8 { 2 } else { 1 };

@@ -129,8 +129,24 @@ fn done() -> sys::heif_error {
 }
 
 fn failed(message: &'static CStr) -> sys::heif_error {
+    refusal(
+        sys::heif_error_code_heif_error_Decoder_plugin_error,
+        message,
+    )
+}
+
+fn declined(declined: Declined) -> sys::heif_error {
+    let code = if declined.is_of_support() {
+        sys::heif_error_code_heif_error_Unsupported_feature
+    } else {
+        sys::heif_error_code_heif_error_Decoder_plugin_error
+    };
+    refusal(code, declined.0)
+}
+
+fn refusal(code: sys::heif_error_code, message: &'static CStr) -> sys::heif_error {
     sys::heif_error {
-        code: sys::heif_error_code_heif_error_Decoder_plugin_error,
+        code,
         subcode: sys::heif_suberror_code_heif_suberror_Unspecified,
         message: message.as_ptr(),
     }
@@ -239,7 +255,7 @@ unsafe extern "C" fn decode(
             unsafe { *image = made.into_raw() };
             done()
         }
-        Err(Declined(message)) => failed(message),
+        Err(error) => declined(error),
     }
 }
 
@@ -398,32 +414,18 @@ fn copy_plane(
     Ok(())
 }
 
-/// Attaches what the coded data says of its colours.
+/// Attaches what the coded data says of its colours. Numbers that libheif does not know are left unspecified.
 fn describe(image: &Image, colors: Colors) -> Result<(), Refusal> {
     // SAFETY: takes nothing; the result is checked, used while it is alive, and freed.
     unsafe {
         let mut nclx = present(sys::heif_nclx_color_profile_alloc())?;
         let pointer = nclx.as_ptr();
-        let outcome = check(sys::heif_nclx_color_profile_set_color_primaries(
-            pointer,
-            colors.primaries,
-        ))
-        .and_then(|()| {
-            check(sys::heif_nclx_color_profile_set_transfer_characteristics(
-                pointer,
-                colors.transfer,
-            ))
-        })
-        .and_then(|()| {
-            check(sys::heif_nclx_color_profile_set_matrix_coefficients(
-                pointer,
-                colors.matrix,
-            ))
-        })
-        .and_then(|()| {
-            nclx.as_mut().full_range_flag = u8::from(colors.full_range);
-            check(sys::heif_image_set_nclx_color_profile(image.0, pointer))
-        });
+        // What these return is an error for a number that is not known; then they have set that for "unspecified".
+        sys::heif_nclx_color_profile_set_color_primaries(pointer, colors.primaries);
+        sys::heif_nclx_color_profile_set_transfer_characteristics(pointer, colors.transfer);
+        sys::heif_nclx_color_profile_set_matrix_coefficients(pointer, colors.matrix);
+        nclx.as_mut().full_range_flag = u8::from(colors.full_range);
+        let outcome = check(sys::heif_image_set_nclx_color_profile(image.0, pointer));
         sys::heif_nclx_color_profile_free(pointer);
         outcome
     }
@@ -443,5 +445,44 @@ mod tests {
         for cut in [&b"\0\0\0"[..], b"\0\0\0\x02a", b"\xFF\xFF\xFF\xFFab"] {
             assert_eq!(append_units(&mut Vec::new(), cut), None);
         }
+    }
+
+    #[test]
+    fn code_points_that_libheif_does_not_know_are_unspecified() {
+        let mut image = Image(ptr::null_mut());
+        let (space, chroma) = (
+            sys::heif_colorspace_heif_colorspace_monochrome,
+            sys::heif_chroma_heif_chroma_planar,
+        );
+        let colors = Colors {
+            primaries: 3,
+            transfer: 0,
+            matrix: 99,
+            full_range: false,
+        };
+        let mut nclx = ptr::null_mut();
+        // SAFETY: the result goes to a local variable.
+        check(unsafe { sys::heif_image_create(1, 1, space, chroma, &raw mut image.0) }).unwrap();
+
+        describe(&image, colors).unwrap();
+
+        // SAFETY: the image is alive; the result goes to a local variable and is ours to free.
+        let told = unsafe {
+            check(sys::heif_image_get_nclx_color_profile(
+                image.0,
+                &raw mut nclx,
+            ))
+            .unwrap();
+            let told = &*nclx;
+            let told = (
+                told.color_primaries,
+                told.transfer_characteristics,
+                told.matrix_coefficients,
+                told.full_range_flag,
+            );
+            sys::heif_nclx_color_profile_free(nclx);
+            told
+        };
+        assert_eq!(told, (2, 2, 2, 0));
     }
 }

@@ -288,10 +288,8 @@ fn png_of_narrow_range_shows_the_full_one() {
     // The encoder does not write `cICP`: it goes between the header, which ends at 33, and the rest.
     let plain = png((64, 64), ColorType::Rgb, BitDepth::Eight, &samples, |_| {});
     let file = |full_range| {
-        let chunk = [b"cICP", &[1, 13, 0, full_range][..]].concat();
-        let length = 4_u32.to_be_bytes();
-        let checksum = crc32(&chunk).to_be_bytes();
-        [&plain[..33], &length, &chunk, &checksum, &plain[33..]].concat()
+        let chunk = png_chunk(*b"cICP", &[1, 13, 0, full_range]);
+        [&plain[..33], &chunk, &plain[33..]].concat()
     };
 
     let shown = Shown::nth(&render(&file(0)), 0).quarters();

@@ -12,7 +12,9 @@ use crate::domain::picture::Format;
 use crate::imaging::Error;
 use crate::imaging::Rendered;
 use crate::imaging::Renderer;
+use crate::imaging::tests::samples::fixture;
 use crate::imaging::tests::samples::jpeg;
+use crate::imaging::tests::samples::patched;
 use crate::imaging::tests::samples::png;
 use crate::imaging::tests::samples::quarters;
 
@@ -216,4 +218,55 @@ fn renderer_works_on_after_a_refusal() {
 
     assert!(renderer.render(&whole[..whole.len() / 2], None).is_err());
     assert!(renderer.render(&whole, None).is_ok());
+}
+
+#[test]
+fn heic_whose_grid_is_empty_is_malformed() {
+    let grid = fixture("grid.heic");
+    // Two rows of three tiles, 704 by 512 pixels.
+    let whole = [0, 0, 1, 2, 0x02, 0xC0, 0x02, 0x00];
+    for size in [[0, 0, 0x02, 0x00], [0x02, 0xC0, 0, 0], [0; 4]] {
+        let empty = [&whole[..4], &size].concat();
+
+        let refusal = render(&patched(&grid, &whole, &empty));
+
+        assert!(
+            matches!(refusal, Err(Error::Malformed(Format::Heic, _))),
+            "{refusal:?}"
+        );
+    }
+}
+
+#[test]
+fn heic_with_reserved_code_points_is_shown_as_if_they_were_unspecified() {
+    let plain = fixture("single.heic");
+    // Primaries, transfer and matrix in the sequence parameter set: BT.709, sRGB, BT.601. 3 is reserved in each.
+    let points = [1, 13, 6];
+    for reserved in [[3, 13, 6], [1, 3, 6], [1, 13, 3], [3; 3]] {
+        let upload = recoded(&plain, points, reserved);
+
+        let [one, other] = [&plain, &upload].map(|upload| render(upload).unwrap().renditions);
+
+        assert_eq!(one, other, "{reserved:?}");
+    }
+}
+
+/// A file with the first place where these bytes are changed to others. They may begin with any bit of a byte.
+fn recoded(file: &[u8], from: [u8; 3], to: [u8; 3]) -> Vec<u8> {
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+    };
+    let (from, to) = (number(&from), number(&to));
+    for (start, four) in file.windows(4).enumerate() {
+        let four = number(four);
+        if let Some(shift) = (0..=8).find(|shift| four >> shift & 0xFF_FFFF == from) {
+            let changed = four ^ ((from ^ to) << shift);
+            let mut file = file.to_vec();
+            file[start..start + 4].copy_from_slice(&changed.to_be_bytes());
+            return file;
+        }
+    }
+    panic!("the bytes are nowhere");
 }

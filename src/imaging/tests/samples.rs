@@ -38,6 +38,24 @@ pub(super) fn quarters(width: usize, height: usize) -> Vec<u8> {
     rows.flat_map(|(x, y)| pixel(x, y)).collect()
 }
 
+/// A file of `tests/fixtures`.
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+/// A file with the one place where these bytes are changed to others.
+pub(super) fn patched(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let places = file.windows(from.len()).enumerate();
+    let places = places.filter(|(_, bytes)| *bytes == from);
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    assert_eq!(places.len(), 1, "the bytes are there once");
+    let place = places[0];
+    let mut file = file.to_vec();
+    file[place..place + to.len()].copy_from_slice(to);
+    file
+}
+
 /// A JPEG file.
 pub(super) fn jpeg(width: usize, height: usize, rgb: &[u8], subsamp: Subsamp) -> Vec<u8> {
     let image = Image {
