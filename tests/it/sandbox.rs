@@ -98,7 +98,8 @@ fn worker_inherits_no_open_file_where_the_kernel_cannot_close_a_range() {
         let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
         let arch = std::env::consts::ARCH.try_into().unwrap();
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, unknown, arch).unwrap();
-        seccompiler::apply_filter(&filter.try_into().unwrap()).unwrap();
+        let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+        seccompiler::apply_filter(&program).unwrap();
         server_with_an_open_file()
     });
 

@@ -64,12 +64,14 @@ impl Refusal {
                 | sys::heif_suberror_code_heif_suberror_Unknown_NCLX_matrix_coefficients
         )
     }
-}
 
-impl Refusal {
     /// A refusal of our own.
     pub(super) fn new(message: &str) -> Self {
-        Self(message.to_owned())
+        Self {
+            code: sys::heif_error_code_heif_error_Decoder_plugin_error,
+            detail: sys::heif_suberror_code_heif_suberror_Unspecified,
+            sentence: message.to_owned(),
+        }
     }
 }
 

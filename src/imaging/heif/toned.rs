@@ -17,6 +17,7 @@ use crate::imaging::raster::Request;
 use crate::imaging::shrink;
 use crate::imaging::shrink::Shrink;
 use crate::imaging::shrink::Window;
+use crate::imaging::tone::Range;
 use crate::imaging::tone::Tone;
 
 /// The picture, while its tiles are collected.
@@ -41,7 +42,7 @@ impl Toned {
         if luma?.bits <= 8 {
             return None;
         }
-        let (tone, profile) = Tone::new(Model::Rgb, true, profile.clone());
+        let (tone, profile) = Tone::new(Model::Rgb, true, Range::Full, profile.clone());
         let channels = Model::Rgb.channels();
         tone.converts().then(|| Self {
             shrink: Shrink::new(window, shrink::factor(request), channels, false),
@@ -217,7 +218,12 @@ mod tests {
             let pair = plane.row(y).as_chunks().0[usize::try_from(x).unwrap()];
             f32::from(u16::from_ne_bytes(pair))
         };
-        let (tone, _) = Tone::new(Model::Rgb, true, Profile::from_code_points(1, 16));
+        let (tone, _) = Tone::new(
+            Model::Rgb,
+            true,
+            Range::Full,
+            Profile::from_code_points(1, 16),
+        );
 
         let (decoded, _) = source.decode(&request, HevcDecoder::Libde265).unwrap();
 

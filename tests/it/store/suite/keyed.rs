@@ -152,6 +152,7 @@ pub(in crate::store) async fn keys_go_with_their_user(place: &impl Place) {
     let users = store.users(None, 9, u64::MAX).await.unwrap();
     let bob = users
         .into_iter()
+        .filter_map(|listed| listed.whole)
         .find(|whole| whole.account == account("bob"));
     let bob = bob.unwrap();
     assert_eq!(bob.making.keyed, None, "they do not move");
