@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::auth;
@@ -212,13 +213,13 @@ impl App {
         &self,
         caller: &UserId,
         key: String,
-        upload: &[u8],
+        upload: &Bytes,
         crop: Option<Crop>,
     ) -> Result<Option<Begun>, Error> {
         if self.config.http.idempotency_ttl_s == 0 {
             return Ok(None);
         }
-        let fingerprint = fingerprint(upload, crop);
+        let fingerprint = fingerprint(upload.clone(), crop).await?;
         let begun = self.answers.begin((caller.clone(), key), fingerprint);
         let begun = begun.await?;
         if let Begun::First(ticket) = &begun
@@ -265,9 +266,11 @@ impl App {
     }
 }
 
-fn fingerprint(upload: &[u8], crop: Option<Crop>) -> String {
-    let digest = auth::sha256(upload);
-    match crop {
+/// Tells an upload from others. On a blocking thread: a large file takes milliseconds.
+async fn fingerprint(upload: Bytes, crop: Option<Crop>) -> Result<String, Error> {
+    let hashing = tokio::task::spawn_blocking(move || auth::sha256(&upload));
+    let digest = hashing.await.map_err(|_| Error::Cancelled)?;
+    Ok(match crop {
         None => digest,
         Some(Crop {
             x,
@@ -275,7 +278,7 @@ fn fingerprint(upload: &[u8], crop: Option<Crop>) -> String {
             width,
             height,
         }) => format!("{digest} {x},{y},{width},{height}"),
-    }
+    })
 }
 
 const fn micros(seconds: u64) -> u64 {
@@ -290,6 +293,17 @@ mod tests {
 
     fn answers(keys_max: usize) -> Arc<Answers> {
         Arc::new(Answers::new(Duration::from_mins(10), keys_max))
+    }
+
+    #[tokio::test]
+    async fn others_go_on_while_an_upload_is_hashed() {
+        let other = tokio::spawn(async {});
+
+        let upload = Bytes::from(vec![0; 32 * 1_024 * 1_024]);
+        let name = fingerprint(upload, None).await.unwrap();
+
+        assert!(other.is_finished());
+        assert_eq!(name.len(), 64);
     }
 
     fn key(user: &str, key: &str) -> Key {
