@@ -11,6 +11,7 @@ mod hevc;
 mod libavcodec;
 mod library;
 mod picture;
+mod planes;
 #[cfg(feature = "libavcodec")]
 mod plugin;
 #[cfg(all(test, feature = "libavcodec"))]
@@ -25,7 +26,6 @@ use crate::imaging::Damage;
 use crate::imaging::Decoder;
 use crate::imaging::Error;
 use crate::imaging::geometry::Orientation;
-use crate::imaging::geometry::Region;
 use crate::imaging::geometry::Size;
 use crate::imaging::heif::handle::Handle;
 use crate::imaging::heif::handle::Tiling;
@@ -37,6 +37,8 @@ use crate::imaging::heif::picture::Channel;
 use crate::imaging::heif::picture::CodePoints;
 use crate::imaging::heif::picture::Picture;
 use crate::imaging::heif::picture::Plane;
+use crate::imaging::heif::planes::Planes;
+use crate::imaging::heif::planes::eight_bits;
 use crate::imaging::heif::toned::Toned;
 use crate::imaging::layout::View;
 use crate::imaging::luma;
@@ -214,12 +216,11 @@ impl<'a> Source<'a> {
                     column.saturating_mul(tile_width),
                     row.saturating_mul(tile_height),
                 );
-                match &mut collected {
-                    Some(collected) => add(collected, &tile, origin)?,
-                    None => {
-                        let begun = collected.insert(self.begin(&tile, request, window)?);
-                        add(begun, &tile, origin)?;
-                    }
+                if let Some(collected) = &mut collected {
+                    add(collected, &tile, origin)?;
+                } else {
+                    let begun = collected.insert(self.begin(&tile, request, window)?);
+                    add(begun, &tile, origin)?;
                 }
             }
         }
@@ -242,13 +243,11 @@ impl<'a> Source<'a> {
         window: Window,
     ) -> Result<Collected, Error> {
         let (matrix, profile) = (self.matrix(first), self.profile(first));
-        match Toned::new(first, matrix, &profile, request, window) {
-            Some(toned) => Ok(Collected::Toned(toned)),
-            None => {
-                let planes = Planes::new(first, request, self.size())?;
-                Ok(Collected::Planes(planes, matrix, profile))
-            }
+        if let Some(toned) = Toned::new(first, matrix, &profile, request, window) {
+            return Ok(Collected::Toned(toned));
         }
+        let planes = Planes::new(first, request, self.size())?;
+        Ok(Collected::Planes(planes, matrix, profile))
     }
 
     /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
@@ -339,96 +338,6 @@ fn add(collected: &mut Collected, tile: &Picture, origin: (u32, u32)) -> Result<
         Collected::Planes(planes, ..) => planes.add(tile, origin),
         Collected::Toned(toned) => toned.add(tile, origin),
     }
-}
-
-/// The planes of the picture, while their tiles are collected.
-struct Planes(Vec<(Shrink, (u32, u32))>);
-
-impl Planes {
-    /// Prepares for tiles like the first one.
-    fn new(first: &Picture, request: &Request, size: Size) -> Result<Self, Error> {
-        let planes = color_planes(first)?;
-        let luma = planes.first().copied().flatten();
-        let luma = luma.ok_or_else(|| damaged("a plane is missing"))?;
-        let begun = planes.iter().flatten().map(|plane| {
-            // 1, 2 or 4: how many pixels one sample covers.
-            let coarse = (
-                coarseness(luma.width, plane.width),
-                coarseness(luma.height, plane.height),
-            );
-            let request = Request {
-                source: coarser(request.source, coarse),
-                ..*request
-            };
-            let size = Size {
-                width: size.width.div_ceil(coarse.0),
-                height: size.height.div_ceil(coarse.1),
-            };
-            let window = Window::around(request.source, size);
-            let shrink = Shrink::new(window, shrink::factor(&request), 1, false);
-            (shrink, coarse)
-        });
-        Ok(Self(begun.collect()))
-    }
-
-    fn add(&mut self, tile: &Picture, origin: (u32, u32)) -> Result<(), Error> {
-        let planes = color_planes(tile)?;
-        let mut bytes = Vec::new();
-        for ((shrink, coarse), plane) in self.0.iter_mut().zip(planes) {
-            let plane = plane.ok_or_else(|| damaged("tiles differ"))?;
-            let x = origin.0.checked_div(coarse.0).unwrap_or(0);
-            let y = origin.1.checked_div(coarse.1).unwrap_or(0);
-            for row in 0..plane.height {
-                let samples = eight_bits(plane.row(row), plane.bits, &mut bytes);
-                shrink.add(x, y.saturating_add(row), 1, samples);
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self, matrix: Matrix) -> Result<Pixels, Error> {
-        let rasters: Vec<_> = self
-            .0
-            .into_iter()
-            .map(|(shrink, coarse)| shrink.finish(coarse))
-            .collect();
-        match <[_; 3]>::try_from(rasters) {
-            Ok(planes) => Ok(Pixels::Planar(matrix, Box::new(planes))),
-            Err(mut rasters) => {
-                let gray = rasters.pop().ok_or_else(|| damaged("no planes"))?;
-                Ok(Pixels::Luma(matrix, gray))
-            }
-        }
-    }
-}
-
-fn coarseness(fine: u32, coarse: u32) -> u32 {
-    fine.div_ceil(coarse.max(1)).clamp(1, 4)
-}
-
-fn coarser(region: Region, (across, down): (u32, u32)) -> Region {
-    let (across, down) = (f64::from(across), f64::from(down));
-    Region {
-        x: region.x / across,
-        y: region.y / down,
-        width: region.width / across,
-        height: region.height / down,
-    }
-}
-
-/// A row of samples with 8 bits each; `buffer` holds them if they had more.
-fn eight_bits<'a>(row: &'a [u8], bits: u32, buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    let Some(surplus) = bits.checked_sub(8).filter(|surplus| *surplus > 0) else {
-        return row;
-    };
-    let half = 1_u16.checked_shl(surplus.saturating_sub(1)).unwrap_or(0);
-    buffer.clear();
-    buffer.extend(row.as_chunks().0.iter().map(|sample| {
-        let sample = u16::from_ne_bytes(*sample).saturating_add(half);
-        let reduced = sample.checked_shr(surplus).unwrap_or(0);
-        u8::try_from(reduced).unwrap_or(u8::MAX)
-    }));
-    buffer
 }
 
 /// A row of the picture from a plane that may be coarser: each sample is repeated.

@@ -45,9 +45,8 @@ pub(super) const fn codecs(choice: HevcDecoder, bits: (i32, i32)) -> &'static [C
         HevcDecoder::Auto if matches!(bits, (8, 8) | (9, 9) | (10, 10) | (12, 12)) => {
             &[Codec::Libavcodec, Codec::Libde265]
         }
-        HevcDecoder::Auto => &[Codec::Libde265],
         HevcDecoder::Libavcodec => &[Codec::Libavcodec],
-        HevcDecoder::Libde265 => &[Codec::Libde265],
+        HevcDecoder::Auto | HevcDecoder::Libde265 => &[Codec::Libde265],
     }
 }
 

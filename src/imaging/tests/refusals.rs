@@ -264,7 +264,7 @@ fn recoded(file: &[u8], from: [u8; 3], to: [u8; 3]) -> Vec<u8> {
         if let Some(shift) = (0..=8).find(|shift| four >> shift & 0xFF_FFFF == from) {
             let changed = four ^ ((from ^ to) << shift);
             let mut file = file.to_vec();
-            file[start..start + 4].copy_from_slice(&changed.to_be_bytes());
+            file[start..][..4].copy_from_slice(&changed.to_be_bytes());
             return file;
         }
     }
