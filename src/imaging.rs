@@ -30,6 +30,7 @@ mod resize;
 mod shrink;
 mod silhouette;
 mod step;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod tone;
@@ -236,8 +237,8 @@ impl Renderer {
             .render(&self.config, upload, crop, native, watcher);
         match rendered {
             Ok(rendered) => Ok(Some(rendered)),
-            Err(render::Stop::NeedsNative) => Ok(None),
-            Err(render::Stop::Refused(error)) => Err(error),
+            Err(stop::Stop::NeedsNative) => Ok(None),
+            Err(stop::Stop::Refused(error)) => Err(error),
         }
     }
 

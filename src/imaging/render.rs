@@ -39,6 +39,7 @@ use crate::imaging::resize::Kind;
 use crate::imaging::resize::Resizer;
 use crate::imaging::silhouette;
 use crate::imaging::step::{Step, Watcher};
+use crate::imaging::stop::Stop;
 
 /// Longer side of the picture that a ThumbHash is made of, in pixels. Its finest waves are a seventh of the picture; more
 /// pixels cost time (1.7 ms with the 100 that are allowed) and change nothing.
@@ -73,31 +74,6 @@ fn within(config: &config::Picture, size: Size) -> Result<(), Error> {
         });
     }
     Ok(())
-}
-
-/// Why there is no picture, or not yet.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// See [`Error`].
-    Refused(Error),
-    /// Only C or C++ can decode it, and that was not allowed.
-    NeedsNative,
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// For callers that allow everything: there is nothing that it could need.
-impl From<Stop> for Error {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Refused(error) => error,
-            Stop::NeedsNative => Self::Internal("C and C++ were not allowed".into()),
-        }
-    }
 }
 
 /// An upload whose header has been read.

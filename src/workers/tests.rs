@@ -19,7 +19,8 @@ const FRAME: &str = r#"frame() { printf "\0\0\0\\$(printf %o ${#1})%s" "$1"; }"#
 
 /// The line of a script that gives an answer with this reply.
 fn answer(reply: &str) -> String {
-    format!("frame '{reply}'")
+    let took = r#"{"decode":null,"resize":null,"encode":null}"#;
+    format!(r#"frame '{{"reply":{reply},"took":{took}}}'"#)
 }
 
 /// A folder with a program in it that runs this shell script in its place.

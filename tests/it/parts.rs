@@ -45,7 +45,11 @@ fn boundary_is_taken_as_clients_write_it() {
         ("X", "; boundary=X; boundary=Y", "more than one"),
         ("X ", "; boundary=\"X \"", "not a text"),
         ("X\t", "; boundary=\"X\tY\"", "not a text"),
-        (&long, &format!("; boundary={long}"), "too long"),
+        (
+            &long,
+            &format!("; boundary={long}"),
+            "it has 71 characters, the limit is 70",
+        ),
     ] {
         let told = format!("Multipart form parse error - Invalid boundary in multipart: {found}");
         let reply = send(boundary, parameters);

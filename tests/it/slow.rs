@@ -379,7 +379,9 @@ fn sender_that_is_too_slow_and_sends_on_sees_the_answer() {
             .field("Content-Length", "5000000");
         let mut connection = Connection::open(server.address());
         connection.write(&request.head(server.address()));
-        connection.write(&form.bytes()[..10]);
+        let bytes = form.bytes();
+        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+        connection.write(&bytes[..head.unwrap() + 4]);
         let start = Instant::now();
 
         // The pause is what makes it slow. Nothing is read meanwhile.
