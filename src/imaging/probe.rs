@@ -72,7 +72,7 @@ pub(super) fn format(upload: &[u8]) -> Result<Format, Error> {
 ///
 /// # Errors
 ///
-/// Those of [`format()`], and [`Error::Malformed`] for a HEIC file whose primary image cannot be told.
+/// Those of `format`, and [`Error::Malformed`] for a HEIC file whose primary image cannot be told.
 pub fn accepted_format(upload: &[u8]) -> Result<Format, Error> {
     let format = format(upload)?;
     if format == Format::Heic {
