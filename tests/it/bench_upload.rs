@@ -155,6 +155,21 @@ fn private_server_has_the_configuration_that_was_given() {
 }
 
 #[test]
+fn private_server_limits_no_rate_of_its_only_address() {
+    let home = Setup::bare()
+        .set("rate_limit.uploads_per_hour", "2")
+        .set("rate_limit.uploads_per_hour_per_address", "2")
+        .set("rate_limit.requests_per_minute_per_user", "2")
+        .set("rate_limit.requests_per_minute_per_address", "2")
+        .home();
+
+    let measured = bench(&home, &["--uploads", "12", "--users", "1"]).expect(0);
+
+    let statuses = &figures(&measured)["statuses"];
+    assert_eq!(*statuses, json!({ "200": 12 }), "{measured:?}");
+}
+
+#[test]
 fn private_server_is_beside_one_with_metrics_and_tls() {
     let server = crate::support::secure::setup()
         .set("metrics.listen", "\"127.0.0.1:0\"")

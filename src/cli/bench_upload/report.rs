@@ -143,7 +143,7 @@ impl Report<'_> {
             lines.push(("failed", format!("{kind}: {count}{example}")));
         }
         if tally.statuses.contains_key(&429) {
-            lines.push(("hint", "429: the server limits uploads a user; take more --users, or lift rate_limit.uploads_per_hour".to_owned()));
+            lines.push(("hint", "429: the server limits uploads; take more --users, or lift rate_limit.uploads_per_hour and, as all of them come from one address, rate_limit.uploads_per_hour_per_address".to_owned()));
         }
         lines.extend(self.cost_lines());
         lines.push(("verified", self.verified_line()));

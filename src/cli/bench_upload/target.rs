@@ -32,6 +32,13 @@ const TOKEN_TTL_S: u64 = 7 * 86_400;
 const START_WITHIN: Duration = Duration::from_mins(1);
 /// Longest time for it to end when asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// Rate limits that are lifted for a server of one's own.
+const UNLIMITED: [&str; 4] = [
+    "uploads_per_hour",
+    "uploads_per_hour_per_address",
+    "requests_per_minute_per_user",
+    "requests_per_minute_per_address",
+];
 /// How much of a failed server's log is shown, in lines.
 const LOG_LINES_MAX: usize = 5;
 
@@ -66,10 +73,11 @@ impl Target {
             .with_subscriber(NoSubscriber::new())
             .await?;
         let log = fs::File::create(directory.path().join("server.log"))?;
-        // The rate limit is about users, not about what the server can do.
+        // Rate limits are about users and addresses, not about what the server can do.
+        let unlimited = UNLIMITED.map(|key| format!("rate_limit.{key}=0"));
         let mut process = Command::new("/proc/self/exe")
             .args(arguments)
-            .args(["--set", "rate_limit.uploads_per_hour=0"])
+            .args(unlimited.iter().flat_map(|limit| ["--set", limit.as_str()]))
             .arg("--data-dir")
             .arg(&data_dir)
             .args(["serve", "--private", "--listen", "127.0.0.1:0"])
