@@ -170,8 +170,7 @@ impl Report<'_> {
         let mut lines = vec![("latency", format!("min {min}  {}", figures.join("  ")))];
         let waited = histogram.len().saturating_sub(self.tally.accepted);
         if waited > 0 {
-            let told =
-                format!("with the {waited} that were given up on, by the time they had waited");
+            let told = format!("with the {waited} that got no answer, by the time they had waited");
             lines.push(("", told));
         }
         lines.extend(self.chart().into_iter().map(|row| ("", row)));

@@ -79,7 +79,8 @@ impl Tally {
             NoAnswer::Broken(_) => "connection broken",
             NoAnswer::Unsendable(_) => "not sendable",
         };
-        if matches!(failure, NoAnswer::TimedOut(_)) {
+        // Who waited for an answer waited, also when the connection broke in place of it.
+        if matches!(failure, NoAnswer::TimedOut(_) | NoAnswer::Broken(_)) {
             self.record(took);
         }
         self.fell(kind, || crate::service::chain(failure));

@@ -179,6 +179,7 @@ fn connections_that_break_are_counted_by_kind() {
     let home = Setup::bare().home();
     let fake = Fake::start(|line| {
         if line.starts_with("POST") {
+            thread::sleep(Duration::from_millis(300));
             None
         } else {
             accepted(line)
@@ -190,6 +191,10 @@ fn connections_that_break_are_counted_by_kind() {
         &["--url", fake.url(), "--token", "x", "--uploads", "3"],
     )
     .expect(1);
+
+    // A server cannot hide how long it kept people waiting by hanging up.
+    let longest = figures(&outcome)["latency_seconds"]["max"].as_f64();
+    assert!(longest.is_some_and(|seconds| seconds >= 0.3), "{outcome:?}");
 
     assert_eq!(
         figures(&outcome)["failures"],
