@@ -253,7 +253,7 @@ fn running_server_is_measured_with_tokens_and_files_that_are_given() {
 fn running_server_is_measured_over_tls_if_its_certificate_is_trusted() {
     let server = crate::support::secure::setup().start();
     let home = server.home();
-    let url = format!("https://localhost:{}", server.address().port());
+    let url = format!("https://127.0.0.1:{}", server.address().port());
     let (one, two) = (file("one.pem"), file("two.pem"));
     let run = |more: &[&str]| {
         let load = ["--url", &url, "--uploads", "3", "--users", "1"];
@@ -268,7 +268,7 @@ fn running_server_is_measured_over_tls_if_its_certificate_is_trusted() {
     for untrusted in [run(&[]), run(&["--ca", &two])] {
         assert_failed(&untrusted, &[&url, "certificate", "--ca"]);
     }
-    let elsewhere = url.replace("localhost", "127.0.0.2");
+    let elsewhere = url.replace("127.0.0.1", "127.0.0.2");
     let other_name = bench(home, &["--url", &elsewhere, "--ca", &one]);
     assert_failed(&other_name, &[&elsewhere]);
 }
@@ -276,7 +276,7 @@ fn running_server_is_measured_over_tls_if_its_certificate_is_trusted() {
 #[test]
 fn server_without_tls_at_an_https_url_is_told() {
     let server = Server::start();
-    let url = format!("https://localhost:{}", server.address().port());
+    let url = format!("https://127.0.0.1:{}", server.address().port());
 
     let outcome = bench(server.home(), &["--url", &url, "--ca", &file("one.pem")]);
 
