@@ -31,8 +31,9 @@ async fn opens_as_it_was(data_dir: &Path, said: &str) {
     is_whole(&*store).await;
     assert_eq!(findings(&*store).await, Vec::<String>::new(), "{said}");
     let name = store.profile(&user("bob")).await.unwrap().name;
+    // What was refused may be there if the process ended before it could take it back; what was answered must be.
     let named = name.as_str() == "Robert";
-    assert_eq!(named, said.contains("named: true"), "{said}");
+    assert!(named || !said.contains("named: true"), "{said}");
     for left in ["db.new", "db.old"] {
         assert!(!data_dir.join(left).exists(), "{said}");
     }
