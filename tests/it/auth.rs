@@ -103,14 +103,9 @@ fn user_who_is_deleted_amid_an_upload_is_told_so_and_nothing_is_stored() {
     let server = Server::start();
     let (user, _) = server.user_with_picture();
     let form = Form::image(&fixture("rgb.png"));
-    let request = Request::post(PICTURE)
-        .bearer(&user.access)
-        .field("Expect", "100-continue")
-        .form(&form);
-    let mut connection = Connection::open(server.address());
-    connection.write(&request.head(server.address()));
-    // By now the token is judged.
-    assert_eq!(connection.answer("POST").unwrap().status, 100);
+    let request = Request::post(PICTURE).bearer(&user.access).form(&form);
+    // The token is judged before the body is asked for.
+    let mut connection = Connection::asked(server.address(), request);
     let body = form.bytes();
     let (first, last) = body.split_at(body.len() - 20);
     connection.write(first);

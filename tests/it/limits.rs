@@ -247,14 +247,10 @@ fn body_of_a_good_request_is_asked_for() {
     let server = Server::start();
     let user = server.user();
     let form = Form::image(&fixture("rgb.png"));
-    let request = Request::post(PICTURE)
-        .bearer(&user.access)
-        .field("Expect", "100-continue")
-        .form(&form);
-    let mut connection = Connection::open(server.address());
-    connection.write(&request.head(server.address()));
+    let request = Request::post(PICTURE).bearer(&user.access).form(&form);
 
-    assert_eq!(connection.answer("POST").unwrap().status, 100);
+    let mut connection = Connection::asked(server.address(), request);
+
     connection.write(&form.bytes());
     connection.answer("POST").unwrap().expect(200);
 }

@@ -10,6 +10,7 @@ use crate::imaging::geometry::Size;
 use crate::imaging::jpeg::segments::End;
 use crate::imaging::jpeg::segments::Segment;
 use crate::imaging::jpeg::segments::Segments;
+use crate::imaging::jpeg::segments::is_frame;
 use crate::imaging::profile::PROFILE_BYTES_MAX;
 use crate::imaging::profile::Profile;
 
@@ -101,9 +102,7 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn read(&mut self, marker: u8, segment: &'a [u8]) -> Result<(), Error> {
         match marker {
-            // DHT, JPG and DAC share the range of the frames.
-            0xC4 | 0xC8 | 0xCC => {}
-            0xC0..=0xCF => self.frame(marker, segment)?,
+            _ if is_frame(marker) => self.frame(marker, segment)?,
             0xE1 => {
                 self.has_metadata = true;
                 if let Some(tiff) = segment.strip_prefix(EXIF) {

@@ -7,6 +7,7 @@ use crate::imaging::jpeg::frame::Frame;
 use crate::imaging::jpeg::scan::ScanHeader;
 use crate::imaging::jpeg::segments::End;
 use crate::imaging::jpeg::segments::Segments;
+use crate::imaging::jpeg::segments::is_frame;
 use crate::imaging::jpeg::tables::Tables;
 
 /// A scan, not yet decoded.
@@ -46,12 +47,11 @@ impl<'a> Reader<'a> {
     pub(super) fn next_scan(&mut self) -> Result<Option<(&Frame, Scan<'a>)>, Declined> {
         for segment in self.segments.by_ref() {
             match segment.marker {
-                // DHT, JPG and DAC share the range of the frames.
-                0xC0..=0xCF if !matches!(segment.marker, 0xC4 | 0xC8 | 0xCC) => {
+                marker if is_frame(marker) => {
                     if self.frame.is_some() {
                         return Err(Declined("two frames"));
                     }
-                    self.frame = Some(Frame::read(segment.marker, segment.data)?);
+                    self.frame = Some(Frame::read(marker, segment.data)?);
                 }
                 marker => self.tables.read(marker, segment.data)?,
             }

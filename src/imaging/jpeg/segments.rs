@@ -8,6 +8,11 @@ pub(super) const SOI: u8 = 0xD8;
 /// Start of scan.
 pub(super) const SOS: u8 = 0xDA;
 
+/// Whether a frame begins with this marker. DHT, JPG and DAC share the range of the frames.
+pub(super) const fn is_frame(marker: u8) -> bool {
+    matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC)
+}
+
 /// One segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Segment<'a> {

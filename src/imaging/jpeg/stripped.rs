@@ -14,6 +14,7 @@ use crate::imaging::jpeg::segments::SOI;
 use crate::imaging::jpeg::segments::SOS;
 use crate::imaging::jpeg::segments::Segment;
 use crate::imaging::jpeg::segments::Segments;
+use crate::imaging::jpeg::segments::is_frame;
 
 /// End of image.
 const EOI: u8 = 0xD9;
@@ -117,9 +118,6 @@ struct Coding {
 
 impl Coding {
     fn read(file: &[u8]) -> Option<Self> {
-        // DHT, JPG and DAC share the range of the frames.
-        let is_frame =
-            |marker| matches!(marker, 0xC0..=0xCF) && !matches!(marker, 0xC4 | 0xC8 | 0xCC);
         let frame = Segments::new(file).find(|segment| is_frame(segment.marker))?;
         let mut bytes = Bytes::new(frame.data);
         let _precision = bytes.u8()?;

@@ -7,7 +7,6 @@
 
 use png::BitDepth;
 use png::ColorType;
-use turbojpeg::Colorspace;
 use turbojpeg::Compressor;
 use turbojpeg::Image;
 use turbojpeg::PixelFormat;
@@ -23,6 +22,7 @@ use crate::imaging::tests::samples::RED;
 use crate::imaging::tests::samples::Shown;
 use crate::imaging::tests::samples::YELLOW;
 use crate::imaging::tests::samples::assert_near;
+use crate::imaging::tests::samples::cmyk_jpeg;
 use crate::imaging::tests::samples::exif;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
@@ -68,17 +68,7 @@ fn gray_jpeg_is_grey() {
 
 #[test]
 fn cmyk_jpeg_is_turned_around_by_adobe() {
-    let inks = [200, 0, 0, 0].repeat(64 * 64);
-    let image = Image {
-        pixels: &inks[..],
-        width: 64,
-        pitch: 64 * 4,
-        height: 64,
-        format: PixelFormat::CMYK,
-    };
-    let mut compressor = Compressor::new().unwrap();
-    compressor.set_colorspace(Colorspace::CMYK).unwrap();
-    let adobe = compressor.compress_to_vec(image).unwrap();
+    let adobe = cmyk_jpeg([200, 0, 0, 0], false);
     let start = adobe
         .windows(5)
         .position(|bytes| bytes == b"Adobe")

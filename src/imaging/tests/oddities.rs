@@ -8,10 +8,6 @@
 
 use png::BitDepth;
 use png::ColorType;
-use turbojpeg::Colorspace;
-use turbojpeg::Compressor;
-use turbojpeg::Image;
-use turbojpeg::PixelFormat;
 use turbojpeg::Subsamp;
 
 use crate::config;
@@ -25,6 +21,7 @@ use crate::imaging::tests::samples::RED;
 use crate::imaging::tests::samples::Shown;
 use crate::imaging::tests::samples::YELLOW;
 use crate::imaging::tests::samples::assert_near;
+use crate::imaging::tests::samples::cmyk_jpeg;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
 use crate::imaging::tests::samples::png;
@@ -46,18 +43,7 @@ fn unusual() -> Vec<u8> {
 
 /// One of inks, in one scan or several.
 fn inks(is_progressive: bool) -> Vec<u8> {
-    let inks = [200, 100, 50, 230].repeat(64 * 64);
-    let image = Image {
-        pixels: &inks[..],
-        width: 64,
-        pitch: 64 * 4,
-        height: 64,
-        format: PixelFormat::CMYK,
-    };
-    let mut compressor = Compressor::new().unwrap();
-    compressor.set_colorspace(Colorspace::CMYK).unwrap();
-    compressor.set_progressive(is_progressive).unwrap();
-    compressor.compress_to_vec(image).unwrap()
+    cmyk_jpeg([200, 100, 50, 230], is_progressive)
 }
 
 /// Where a sequence of bytes first stands.

@@ -13,6 +13,8 @@ use png::BitDepth;
 use png::ColorType;
 use png::Encoder;
 use png::Info;
+use turbojpeg::Colorspace;
+use turbojpeg::Compressor;
 use turbojpeg::Image;
 use turbojpeg::PixelFormat;
 use turbojpeg::Subsamp;
@@ -66,6 +68,22 @@ pub(super) fn jpeg(width: usize, height: usize, rgb: &[u8], subsamp: Subsamp) ->
         format: PixelFormat::RGB,
     };
     turbojpeg::compress(image, 95, subsamp).unwrap().to_vec()
+}
+
+/// A JPEG file of 64 × 64 pixels of these inks, in one scan or several.
+pub(super) fn cmyk_jpeg(inks: [u8; 4], is_progressive: bool) -> Vec<u8> {
+    let pixels = inks.repeat(64 * 64);
+    let image = Image {
+        pixels: &pixels[..],
+        width: 64,
+        pitch: 64 * 4,
+        height: 64,
+        format: PixelFormat::CMYK,
+    };
+    let mut compressor = Compressor::new().unwrap();
+    compressor.set_colorspace(Colorspace::CMYK).unwrap();
+    compressor.set_progressive(is_progressive).unwrap();
+    compressor.compress_to_vec(image).unwrap()
 }
 
 /// A JPEG file with further segments after its first marker.

@@ -179,6 +179,15 @@ impl Connection {
         Self::try_open(address).expect("the server accepts")
     }
 
+    /// Sends the head of a request that waits for its `100 Continue`, and gets that.
+    pub fn asked(address: SocketAddr, request: Request) -> Self {
+        let mut connection = Self::open(address);
+        let request = request.field("Expect", "100-continue");
+        connection.write(&request.head(address));
+        assert_eq!(connection.answer("POST").unwrap().status, 100);
+        connection
+    }
+
     /// As [`Connection::open`]; a server that is gone is a value.
     pub fn try_open(address: SocketAddr) -> Result<Self, Lost> {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|_| Lost::Refused)?;

@@ -30,7 +30,7 @@ const LATER: i64 = 1_000_000;
 const UPLOADS: u64 = 400;
 
 /// Everything that an audit finds, and how many profiles and pictures it saw.
-async fn audit(store: &dyn Store, older_than: Timestamp) -> (Vec<Finding>, u64, u64) {
+pub(super) async fn audit(store: &dyn Store, older_than: Timestamp) -> (Vec<Finding>, u64, u64) {
     let mut findings = Vec::new();
     let (mut profiles, mut pictures) = (0, 0);
     let mut place = None;
