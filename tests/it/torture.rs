@@ -18,8 +18,10 @@ mod race;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::Server;
 use crate::support::fixtures::jpeg_of;
 
 /// How many rounds: few, or as many as `scripts/torture` wants.
@@ -30,6 +32,16 @@ fn rounds(few: u64, many: u64) -> u64 {
             .parse()
             .map_or(many, |share: u64| (many / share).max(few)),
     }
+}
+
+/// A server that minds neither how often a user comes nor how long they stay: hours of one user are no hours of a person.
+fn server(settings: &[(&str, &str)]) -> Server {
+    let patient = [
+        ("auth.access_ttl_s", "86400"),
+        ("rate_limit.uploads_per_hour", "0"),
+        ("rate_limit.requests_per_minute_per_user", "0"),
+    ];
+    Server::with(&[&patient, settings].concat())
 }
 
 /// Whether this is `scripts/torture`.
@@ -72,6 +84,15 @@ fn disk_bytes(directory: &Path) -> u64 {
         }
     });
     sizes.sum()
+}
+
+/// Says to other threads that it is over, also when a test fails.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A number of `/proc/PID/status`, in bytes.

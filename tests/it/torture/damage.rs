@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{random, rounds};
+use super::{random, rounds, server};
 use crate::support::process::Process;
-use crate::support::{Form, PICTURE, Request, Server, Setup, User, fixture};
+use crate::support::{Form, PICTURE, Request, Setup, User, fixture};
 
 pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -52,7 +52,7 @@ fn flip(data_dir: &Path) -> String {
 
 #[test]
 fn flipped_byte_is_an_error_or_harmless_and_never_a_wrong_picture() {
-    let mut server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let mut server = server(&[]);
     let files = ["rgb.png", "orientation-6.jpg", "alpha.png", "grey.jpg"];
     let mut expected: Vec<(User, serde_json::Value, _)> = Vec::new();
     for number in 0..12 {

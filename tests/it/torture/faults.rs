@@ -13,9 +13,9 @@ use pockitd::storage::Store;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
-use super::{eventually, is_long, noise_photo, random, rounds};
+use super::{AtTheEnd, eventually, is_long, noise_photo, random, rounds, server};
 use crate::store::{account, at, life_of_a_user, user, usual_picture};
-use crate::support::{Form, PICTURE, Request, Server};
+use crate::support::{Form, PICTURE, Request};
 
 /// Where the process works whose calls fail.
 const DATA_DIR: &str = "POCKITD_TEST_FAULTS_DATA_DIR";
@@ -164,21 +164,9 @@ fn limit_files(server: &Server, bytes: Option<u64>) {
     prlimit(Some(process), Resource::Fsize, limit).unwrap();
 }
 
-/// Says that it is over when it is dropped, also by a failure.
-struct AtTheEnd<'o>(&'o AtomicBool);
-
-impl Drop for AtTheEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn server_that_cannot_write_serves_all_pictures_and_heals() {
-    let server = Server::with(&[
-        ("rate_limit.uploads_per_hour", "0"),
-        ("storage.rendition_cache_bytes", "0"),
-    ]);
+    let server = server(&[("storage.rendition_cache_bytes", "0")]);
     let gallery: Vec<(Request, Vec<u8>)> = (0..4)
         .flat_map(|seed| {
             let user = server.user();

@@ -5,22 +5,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::load::{FILES, Load};
-use super::{any_moment, eventually, rounds};
+use super::{any_moment, eventually, rounds, server};
 use crate::migrate::compact::exported;
 use crate::support::{Server, fixture};
 
 #[test]
 fn nothing_answered_is_lost_when_a_busy_server_is_killed() {
-    let mut server = Server::with(&[("rate_limit.uploads_per_hour", "0")]);
+    let mut server = server(&[]);
     killed_and_checked(&mut server, rounds(20, 1_000));
 }
 
 #[test]
 fn uploads_that_are_kept_are_whole_and_their_pictures_when_a_busy_server_is_killed() {
-    let mut server = Server::with(&[
-        ("rate_limit.uploads_per_hour", "0"),
-        ("picture.keep_original", "true"),
-    ]);
+    let mut server = server(&[("picture.keep_original", "true")]);
     // Nobody replaces or removes this one.
     let still = server.user();
     server.upload(&still, &fixture(FILES[0])).expect(200);

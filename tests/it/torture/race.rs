@@ -3,15 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::rounds;
-use crate::support::{Form, PICTURE, Request, Server, fixture};
+use super::{AtTheEnd, rounds, server};
+use crate::support::{Form, PICTURE, Request, fixture};
 
 #[test]
 fn one_user_in_64_threads_beside_garbage_collection_has_exactly_one_picture() {
-    let server = Server::with(&[
-        ("rate_limit.uploads_per_hour", "0"),
-        ("workers.queue_max", "64"),
-    ]);
+    let server = server(&[("workers.queue_max", "64")]);
     let user = server.user();
     let form = Form::image(&fixture("rgb.png"));
     let upload = Request::post(PICTURE).bearer(&user.access).form(&form);
@@ -31,6 +28,7 @@ fn one_user_in_64_threads_beside_garbage_collection_has_exactly_one_picture() {
             }
             collections
         });
+        let end = AtTheEnd(&over);
         let uploaders: Vec<_> = (0..64)
             .map(|_| {
                 scope.spawn(|| {
@@ -52,7 +50,7 @@ fn one_user_in_64_threads_beside_garbage_collection_has_exactly_one_picture() {
             .into_iter()
             .flat_map(|uploader| uploader.join().unwrap())
             .collect();
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         (ids, collector.join().unwrap())
     });
 
