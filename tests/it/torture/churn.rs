@@ -55,10 +55,10 @@ async fn churned(users: u64, replacements: u64, original_bytes: usize, base_byte
     let mut memory = Vec::new();
     let mut disk = Vec::new();
     for round in 0..replacements {
-        for group in ids.chunks(64) {
-            let replaced = group.iter().zip(0..).map(|(id, number)| {
-                let seed = round * 1_000_000 + number;
-                let (shown, renditions) = usual_picture(seed + id.len() as u64 * 100_000);
+        let numbered: Vec<_> = ids.iter().zip(round * 1_000_000..).collect();
+        for group in numbered.chunks(64) {
+            let replaced = group.iter().map(|&(id, seed)| {
+                let (shown, renditions) = usual_picture(seed);
                 let (store, id) = (Arc::clone(&store), user(id));
                 let original = (original_bytes > 0).then(|| Original {
                     bytes: noise(seed, original_bytes),
