@@ -457,8 +457,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
     async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error>;
 
-    /// Writes everything anew without the space that is not used, and puts that in the place of the old in one step: a
-    /// stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. Answers when the old one
+    /// Writes everything anew without the space that is not used, and puts that, if it is smaller, in the place of the old
+    /// in one step: a stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. Answers when the old one
     /// is gone; dropped, it ends soon and leaves nothing. None: this kind of store has no use for that.
     ///
     /// # Errors

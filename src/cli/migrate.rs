@@ -71,7 +71,8 @@ pub(super) enum Migrate {
     /// Write the store anew without the space that it does not use
     #[command(
         after_help = "The database never gives space back by itself. This copies what is in it to a new one beside it, \
-        compares the two, exchanges them in one step and removes the old one.\n\nSafe beside a running server: reads and \
+        compares the two, exchanges them in one step and removes the old one. If the new one would not be smaller, the old \
+        one stays.\n\nSafe beside a running server: reads and \
         writes go on, but for the moment of the exchange, and killed at any moment it leaves the one database or the \
         other, whole. It reads all that is stored twice and writes it once, and until the old database is gone it needs \
         as much free space as that takes, beside half of storage.free_bytes_min. With too little room it ends, and all is as \

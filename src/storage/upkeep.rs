@@ -100,6 +100,10 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// Bytes that it takes now.
     pub bytes_after: u64,
+    /// Bytes that the copy took.
+    pub bytes_anew: u64,
+    /// Whether the copy has taken its place. One that is not smaller does not.
+    pub replaced: bool,
 }
 
 /// Looks over the shoulder of a long piece of work, and may end it.

@@ -133,9 +133,18 @@ fn sizes(compacted: Option<Compacted>) -> String {
         Some(Compacted {
             bytes_before,
             bytes_after,
+            replaced: true,
+            ..
         }) => {
             format!("{bytes_before} bytes before, {bytes_after} bytes after")
         }
+        Some(Compacted {
+            bytes_before,
+            bytes_anew,
+            ..
+        }) => format!(
+            "{bytes_before} bytes; written anew it would take {bytes_anew}, so it stays as it is"
+        ),
         None => "this store gives space back by itself".to_owned(),
     }
 }

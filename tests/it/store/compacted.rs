@@ -67,6 +67,7 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
         alone.bytes_before, alone.bytes_after
     );
     // How much there was before depends on how many changes shared a transaction.
+    assert!(alone.replaced, "{alone:?}");
     assert!(alone.bytes_after < alone.bytes_before, "{alone:?}");
     assert!(alone.bytes_after < 5_000_000, "{alone:?}");
     assert!(watch.done() > USERS);
@@ -80,6 +81,47 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
     store.close().await.unwrap();
     let store = place.open().await;
     has_the_last(&store, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copy_that_is_not_smaller_is_let_go_and_the_store_goes_on() {
+    let place = Directory::new();
+    let store = churned(&place).await;
+    let inode = || {
+        let log = std::fs::metadata(place.config().data_dir.join("db/db"));
+        std::os::unix::fs::MetadataExt::ino(&log.unwrap())
+    };
+
+    let mut kept = 0;
+    for _ in 0..4 {
+        let before = inode();
+        let compacted = store.compact(&Watch::default()).await.unwrap().unwrap();
+        assert_eq!(inode() != before, compacted.replaced, "{compacted:?}");
+        assert!(!place.config().data_dir.join("db.new").exists());
+        if compacted.replaced {
+            assert!(
+                compacted.bytes_anew < compacted.bytes_before,
+                "{compacted:?}"
+            );
+            assert!(
+                compacted.bytes_after < compacted.bytes_before,
+                "{compacted:?}"
+            );
+        } else {
+            assert_eq!(compacted.bytes_after, compacted.bytes_before);
+            assert!(
+                compacted.bytes_anew >= compacted.bytes_before,
+                "{compacted:?}"
+            );
+            kept += 1;
+        }
+    }
+
+    assert!(kept > 0);
+    has_the_last(&store, 1).await;
+    churn(&store, 2).await;
+    store.close().await.unwrap();
+    has_the_last(&place.open().await, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
