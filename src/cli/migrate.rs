@@ -86,8 +86,9 @@ pub(super) enum Migrate {
     /// Make all pictures anew with the sizes, fit, background and quality that are configured now
     #[command(
         after_help = "Of the upload where picture.keep_original kept it, else of the largest rendition, which loses a \
-        little, and sizes above it are left out; the same where the upload is refused by the limits of now, such as \
-        picture.pixels_max. A picture that was made with these settings is left alone, so that an interrupted run goes on \
+        little, and sizes above it are left out; the same where the upload is damaged, or refused by the limits of now, such \
+        as picture.pixels_max. Where the largest rendition is damaged, the next smaller one serves. The summary says how \
+        many. A picture that was made with these settings is left alone, so that an interrupted run goes on \
         when it is run again. Each new picture has new URLs, and takes the place of the old one in one step.\n\nSafe beside \
         a running server: half of its workers do it at most, so that uploads go on, and its configuration counts. Each \
         picture takes as long as an upload of it. The database uses the space of the old pictures again, but may grow \

@@ -150,12 +150,24 @@ fn sizes(compacted: Option<Compacted>) -> String {
 }
 
 fn rerendered(sum: &Rerendered) -> String {
-    let refused = match sum.refused_originals {
-        0 => String::new(),
-        refused => format!(" ({refused} of them as the upload that was kept is refused now)"),
+    let reasons = [
+        (sum.refused_originals, "as the upload is refused now"),
+        (sum.damaged_originals, "as the upload is damaged"),
+        (
+            sum.damaged_renditions,
+            "of a smaller one, as the largest is damaged",
+        ),
+    ];
+    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+    let reasons = reasons.map(|(count, reason)| format!("{count} {reason}"));
+    let reasons = reasons.collect::<Vec<_>>().join(", ");
+    let reasons = if reasons.is_empty() {
+        reasons
+    } else {
+        format!(" ({reasons})")
     };
     format!(
-        "{} pictures: {} made anew of the upload, {} of the largest rendition{refused}, {} made with these settings already, \
+        "{} pictures: {} made anew of the upload, {} of the largest rendition{reasons}, {} made with these settings already, \
          {} too small, {} replaced meanwhile, {} failed",
         sum.pictures,
         sum.from_original,
