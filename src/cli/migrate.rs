@@ -52,7 +52,9 @@ pub(super) enum Migrate {
     },
     /// Read such an archive: verify all of it, then add its users
     #[command(
-        after_help = "Run again after an interruption, it goes on where it was.\n\nExamples:\n  pockitd migrate import backup.tar\n  zstdcat backup.tar.zst | pockitd migrate import - --on-conflict skip"
+        after_help = "Run again after an interruption, it goes on where it was.\n\nAn e-mail address or a picture is never \
+        taken from another user: with fail nothing is imported then, with skip the user of the archive is passed over, with \
+        replace the picture gets a new id, and for an address nothing is imported.\n\nExamples:\n  pockitd migrate import backup.tar\n  zstdcat backup.tar.zst | pockitd migrate import - --on-conflict skip"
     )]
     Import {
         /// File to read, or - for standard input

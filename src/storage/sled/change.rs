@@ -255,15 +255,6 @@ impl<'v> Writes<'v> {
         })
     }
 
-    /// The picture of a profile, if it is in the store, too: what a damaged record most likely showed.
-    fn picture_that_is_there(&self, profile: &Profile) -> Result<Option<ShownPicture>, Error> {
-        let Some(picture) = &profile.picture else {
-            return Ok(None);
-        };
-        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
-        Ok(found.map(|_| ShownPicture::from(picture.clone())))
-    }
-
     /// The way from an account's e-mail address to it, where there is one.
     fn write_email(&mut self, account: &Account) -> Result<(), Error> {
         let Some(email) = &account.email else {

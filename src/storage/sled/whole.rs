@@ -2,7 +2,7 @@
 //! the upload where it is kept.
 
 use crate::domain::picture::{Picture, PictureId, Rendition};
-use crate::domain::user::UserId;
+use crate::domain::user::{Profile, UserId};
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::record::{BlobRecord, PictureRecord, ShownPicture};
@@ -57,6 +57,10 @@ impl Writes<'_> {
             return Ok(None);
         };
         match lookup::manifest(self.view, picture.id) {
+            // By a mistake, the profile points at the picture of somebody else, who keeps it.
+            Ok(manifest) if manifest.owner != *owner => {
+                return Ok(Some((picture.id, picture.sizes_px)));
+            }
             Ok(manifest) => {
                 for blob in manifest.all_blobs() {
                     for key in chunk::keys(owner, picture.id, blob) {
@@ -80,5 +84,35 @@ impl Writes<'_> {
         }
         self.remove(Table::Pictures, picture.id.as_bytes());
         Ok(Some((picture.id, picture.sizes_px)))
+    }
+
+    /// The picture of a profile, if the store has it of that user, too: what a damaged record most likely showed.
+    pub(super) fn picture_that_is_there(
+        &self,
+        profile: &Profile,
+    ) -> Result<Option<ShownPicture>, Error> {
+        let Some(picture) = &profile.picture else {
+            return Ok(None);
+        };
+        let is_theirs = match lookup::manifest(self.view, picture.id) {
+            Ok(manifest) => manifest.owner == profile.user_id,
+            Err(Error::NotFound(_)) => false,
+            // Its parts tell whose it is.
+            Err(Error::Damaged { .. }) => self.has_parts(&profile.user_id, picture)?,
+            Err(error) => return Err(error),
+        };
+        Ok(is_theirs.then(|| ShownPicture::from(picture.clone())))
+    }
+
+    /// Whether there is a first part of any size of a picture of that user.
+    fn has_parts(&self, user: &UserId, picture: &Picture) -> Result<bool, Error> {
+        for size_px in &picture.sizes_px {
+            for key in chunk::keys_from_first(user, picture.id, *size_px).take(1) {
+                if self.view.find(Table::Chunks, &key)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
