@@ -481,6 +481,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless.
+    /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless. [`Error::Damaged`] or
+    /// [`Error::Unavailable`] if what is stored was damaged meanwhile, so that it does not open as it was.
     async fn close(&self) -> Result<(), Error>;
 }
