@@ -29,6 +29,7 @@ mod opening;
 mod real_sync;
 mod reserve;
 mod shared;
+mod snapshot;
 mod transaction;
 mod undo;
 mod upkeep;
@@ -54,11 +55,12 @@ use crate::storage::What;
 use crate::storage::WholeUser;
 use crate::storage::activity::Activity;
 use crate::storage::audit::{Examined, Finding, Place};
-use crate::storage::listed::{ListedAccount, ListedUser};
+use crate::storage::listed;
+use crate::storage::listed::ListedAccount;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::{Change, Done};
-use crate::storage::sled::commit::{Reading, Request};
+use crate::storage::sled::commit::{Asking, Request};
 use crate::storage::sled::engine::{Engine, SCHEMA_VERSION, guarded};
 pub(in crate::storage) use crate::storage::sled::opening::open;
 use crate::storage::sled::shared::Shared;
@@ -106,19 +108,16 @@ impl SledStore {
         &self,
         look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, outcome) = oneshot::channel();
-        let reading: Reading = Box::new(move |engine| {
-            let found = guarded("read from the database", || look_up(engine));
-            // A caller that has gone away does not want to know.
-            drop(answer.send(found));
-        });
-        self.request(Request::Read(reading)).await?;
-        outcome.await.map_err(|_| commit::not_open())?
+        commit::read_alone(&self.requests()?, look_up).await
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {
-        let requests = self.sender().as_ref().cloned().ok_or_else(closed)?;
+        let requests = self.requests()?;
         requests.send(request).await.map_err(|_| closed())
+    }
+
+    fn requests(&self) -> Result<mpsc::Sender<Request>, Error> {
+        self.sender().as_ref().cloned().ok_or_else(closed)
     }
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Request>>> {
@@ -301,15 +300,11 @@ impl Store for SledStore {
             .await
     }
 
-    async fn users(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<ListedUser>, Error> {
-        let after = after.cloned();
-        self.read_alone(move |engine| lookup::users(engine, after.as_ref(), count, bytes_max))
-            .await
+    async fn snapshot(&self) -> Result<Box<dyn listed::Snapshot>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let asking = Asking::of(&self.requests()?);
+        let begin = move |_: &Engine| shared.snapshots.begin(&shared, asking);
+        Ok(Box::new(self.read_alone(begin).await?))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {

@@ -16,13 +16,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
 use tokio::sync::oneshot;
 
 use crate::storage::Error;
 use crate::storage::data_dir::DataDir;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::closed;
 use crate::storage::sled::compact::Copy;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
@@ -63,6 +64,50 @@ pub(super) enum Request {
 
 /// A piece of work that reads, and tells its result itself.
 pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
+
+/// Asks the thread from elsewhere than the store, which it does not keep open.
+#[derive(Clone, Debug)]
+pub(super) struct Asking(WeakSender<Request>);
+
+impl Asking {
+    /// Asks by way of the store's requests.
+    pub(super) fn of(requests: &Sender<Request>) -> Self {
+        Self(requests.downgrade())
+    }
+
+    /// See [`read_alone`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], and what `look_up` answers.
+    pub(super) async fn read_alone<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let requests = self.0.upgrade().ok_or_else(closed)?;
+        read_alone(&requests, look_up).await
+    }
+}
+
+/// Reads in the writing thread, between two changes.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`], and what `look_up` answers.
+pub(super) async fn read_alone<T: Send + 'static>(
+    requests: &Sender<Request>,
+    look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (answer, outcome) = oneshot::channel();
+    let reading: Reading = Box::new(move |engine| {
+        let found = guarded("read from the database", || look_up(engine));
+        // A caller that has gone away does not want to know.
+        drop(answer.send(found));
+    });
+    let sent = requests.send(Request::Read(reading)).await;
+    sent.map_err(|_| closed())?;
+    outcome.await.map_err(|_| not_open())?
+}
 
 /// Starts the thread.
 ///
@@ -247,6 +292,7 @@ impl Committer {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
+        self.shared.snapshots.keep(engine, &self.shared, changes);
         for change in changes {
             neighbours::remember(engine, change);
         }

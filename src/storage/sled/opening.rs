@@ -33,6 +33,7 @@ use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::exchange;
 use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::shared::Shared;
+use crate::storage::sled::snapshot::Snapshots;
 use crate::storage::sled::undo::Undo;
 use crate::storage::sled::witness;
 use crate::storage::sled::witness::Witness;
@@ -84,6 +85,7 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
+        snapshots: Snapshots::default(),
         touched: Touched::default(),
         copying: Arc::default(),
         data_dir: config.data_dir.clone(),

@@ -216,7 +216,7 @@ async fn closing_ends_a_compaction_and_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn users_are_read_in_pages_of_one_moment() {
+async fn pages_of_users_end_with_their_bytes() {
     let place = Directory::new();
     let store = place.open().await;
     for number in 0..5 {
@@ -230,12 +230,11 @@ async fn users_are_read_in_pages_of_one_moment() {
             .unwrap();
     }
 
-    let two = store.users(None, 2, u64::MAX).await.unwrap();
-    let one = store.users(Some(&user("user1")), 2, 1).await.unwrap();
-    let none = store
-        .users(Some(&user("user4")), 2, u64::MAX)
-        .await
-        .unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    let two = snapshot.users(2, u64::MAX).await.unwrap();
+    let one = snapshot.users(2, 1).await.unwrap();
+    let last = snapshot.users(9, u64::MAX).await.unwrap();
+    let none = snapshot.users(2, u64::MAX).await.unwrap();
 
     let ids = |users: &[ListedUser]| -> Vec<String> {
         users.iter().map(|user| user.user_id.to_string()).collect()
@@ -248,5 +247,6 @@ async fn users_are_read_in_pages_of_one_moment() {
         ["user2"],
         "a page ends with its bytes, but never before its first user"
     );
+    assert_eq!(ids(&last), ["user3", "user4"]);
     assert!(none.is_empty());
 }
