@@ -3,9 +3,9 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
 //! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
-//! (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
+//! (nobody reads what is not durable), `snapshot` (everybody as they were), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
 //! (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
-//! `audit`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
+//! `walk`, `audit`, `gap`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -20,6 +20,7 @@ mod counted;
 mod engine;
 mod exchange;
 mod forward;
+mod gap;
 mod headroom;
 mod heal;
 mod lookup;
@@ -33,6 +34,7 @@ mod snapshot;
 mod transaction;
 mod undo;
 mod upkeep;
+mod walk;
 mod whole;
 mod witness;
 
@@ -64,6 +66,7 @@ use crate::storage::sled::commit::{Asking, Request};
 use crate::storage::sled::engine::{Engine, SCHEMA_VERSION, guarded};
 pub(in crate::storage) use crate::storage::sled::opening::open;
 use crate::storage::sled::shared::Shared;
+use crate::storage::sled::walk::Start;
 use crate::storage::upkeep::{Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch};
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
@@ -363,14 +366,13 @@ impl Store for SledStore {
         from: Option<&Place>,
         older_than: Timestamp,
     ) -> Result<Examined, Error> {
-        let from = from.map_or_else(|| Ok(Entry::first()), Entry::of)?;
-        let (suspects, mut examined) = self
-            .read(move |engine, _| audit::walk(engine, &from, older_than))
-            .await?;
-        if !suspects.is_empty() {
-            examined.findings = self
-                .read_alone(move |engine| audit::confirm(engine, &suspects, older_than))
-                .await?;
+        let from = from.map_or_else(|| Ok(Start::first()), Start::of)?;
+        let seen = self.read(move |engine, _| walk::walk(engine, &from, older_than));
+        let seen = seen.await?;
+        let mut examined = seen.examined.clone();
+        if seen.is_suspicious() {
+            let confirming = self.read_alone(move |engine| seen.confirm(engine, older_than));
+            examined.findings = confirming.await?;
         }
         Ok(examined)
     }

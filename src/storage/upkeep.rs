@@ -87,7 +87,7 @@ pub struct Forwarded {
     pub versions: BTreeMap<u8, u64>,
     /// How many were written anew.
     pub written: u64,
-    /// How many could not be read, and were left as they are.
+    /// How many could not be read, and were left as they are; of what lies on damaged pages nobody knows how many.
     pub damaged: u64,
     /// Where to go on; none: that was all.
     pub next: Option<Place>,
