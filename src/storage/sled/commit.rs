@@ -31,6 +31,7 @@ use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::headroom;
 use crate::storage::sled::neighbours;
+use crate::storage::sled::neighbours::Fragile;
 use crate::storage::sled::opening;
 use crate::storage::sled::real_sync;
 use crate::storage::sled::reserve::Reserve;
@@ -293,15 +294,14 @@ impl Committer {
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
         self.shared.snapshots.keep(engine, &self.shared, changes);
-        for change in changes {
-            neighbours::remember(engine, change);
-        }
+        let remember = |change: &&Change| neighbours::remember(engine, change);
+        let fragile: Vec<Fragile> = changes.iter().map(remember).collect();
         let Committed {
             outcomes,
             sequence,
             touched,
         } = guarded("write to the database", || {
-            transaction::commit(engine, changes)
+            transaction::commit(engine, changes, &fragile)
         })?;
         self.shared.touched.note(touched);
         let Some(sequence) = sequence else {

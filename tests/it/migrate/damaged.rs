@@ -241,6 +241,53 @@ fn check_goes_on_behind_pages_that_cannot_be_read() {
     assert_eq!((beside.code, &beside.stdout), (said.code, &said.stdout));
 }
 
+#[test]
+fn picture_on_pages_that_cannot_be_read_is_taken_away_by_a_repair() {
+    let (mut server, users, log) = many(20, true);
+    let part = &usual_picture(10).1[0].bytes[20_000..20_024];
+
+    damaged_where(&server, &log, part, |home, _| {
+        let said = home.run(&["check", "store"]);
+        let is_there = said
+            .stdout
+            .contains("unreadable pages: parts of pictures, ");
+        is_there.then_some(())
+    });
+    let repaired = server.home().run(&["gc-pictures", "--repair"]).expect(0);
+
+    server.restart();
+    let profile = |id: &String| {
+        let reply = server.get(&format!("/api/users/{id}/profile/"));
+        reply.expect(200).json()
+    };
+    let profiles: Vec<Value> = users.iter().map(profile).collect();
+    let (with, without): (Vec<_>, Vec<_>) = profiles
+        .iter()
+        .partition(|profile| profile["has_picture"] == true);
+    assert!(!with.is_empty() && !without.is_empty(), "{repaired:?}");
+    let reset = format!("; {} profiles reset; ", without.len());
+    assert!(repaired.stdout.contains(&reset), "{repaired:?}");
+    for profile in with {
+        let url = server.path(&profile["profile_picture_url"]);
+        server.get(&url).expect(200);
+    }
+    // What cannot be read stays, and what lies beside it, for the database would have to read it to remove that.
+    let checked = server.home().run(&["check", "store"]);
+    assert_eq!(checked.code, Some(1));
+    let lines = checked.stdout.lines();
+    let left = ["unreadable pages: ", "orphan part: "];
+    let others = lines.filter(|line| !left.iter().any(|left| line.starts_with(left)));
+    assert_eq!(others.count(), 1, "{checked:?}");
+    let exported = server.home().run(&["migrate", "export", "all.tar"]);
+    exported.expect(0);
+    // Whoever writes beside it gets along, and nobody else notices.
+    for id in &users {
+        server.home().run(&["user", "delete", id]).expect(0);
+    }
+    server.get("/readyz").expect(200);
+    server.user_with_picture();
+}
+
 /// An archive of a sound store, and one in which some of its users are damaged.
 fn archive_and_damaged_copy() -> (Server, Vec<User>, String, Home) {
     let mut server = Server::start();
