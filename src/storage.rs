@@ -36,7 +36,7 @@ use crate::storage::audit::Examined;
 use crate::storage::audit::Finding;
 use crate::storage::audit::Place;
 use crate::storage::listed::ListedAccount;
-use crate::storage::listed::ListedUser;
+use crate::storage::listed::Snapshot;
 use crate::storage::upkeep::Compacted;
 use crate::storage::upkeep::Forwarded;
 use crate::storage::upkeep::KeyedUpload;
@@ -391,20 +391,14 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] if no user has that picture (any more) or it has no such size.
     async fn rendition(&self, picture: PictureId, size_px: u16) -> Result<StoredRendition, Error>;
 
-    /// The users in order of their ids with all that is theirs, those behind `after`: at most `count`, and no more once
-    /// their pictures and kept uploads have `bytes_max` bytes, but one at least. All of them as they were at one moment;
-    /// from page to page as for [`Store::accounts`]. What is damaged is left out and named: whoever moves away takes along
-    /// all that can be read. No users: there are no more.
+    /// Holds on to everybody as they are at this moment, for one walk over all of them. Reads and writes go on meanwhile, at
+    /// some cost until it is dropped, and are not seen in it. (In SQL: a transaction that only reads, of the level
+    /// REPEATABLE READ, and no file is removed before it ends.)
     ///
     /// # Errors
     ///
-    /// [`Error::Damaged`] if the walk cannot go on, [`Error::Io`].
-    async fn users(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<ListedUser>, Error>;
+    /// [`Error::Io`].
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, Error>;
 
     /// How much there is: exactly what was acknowledged. Asked for often, so it is counted along and not by looking
     /// at everything.
@@ -457,8 +451,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`Error::NotFound`] for a place of another store, [`Error::Io`].
     async fn forward(&self, from: Option<&Place>, write: bool) -> Result<Forwarded, Error>;
 
-    /// Writes everything anew without the space that is not used, and puts that in the place of the old in one step: a
-    /// stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. Answers when the old one
+    /// Writes everything anew without the space that is not used, and puts that, if it is smaller, in the place of the old
+    /// in one step: a stop at any moment leaves the one or the other, whole. Reads and writes go on meanwhile. Answers when the old one
     /// is gone; dropped, it ends soon and leaves nothing. None: this kind of store has no use for that.
     ///
     /// # Errors
@@ -481,6 +475,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless.
+    /// [`Error::Io`] if the last flush failed. What was acknowledged before is safe nevertheless. [`Error::Damaged`] or
+    /// [`Error::Unavailable`] if what is stored was damaged meanwhile, so that it does not open as it was.
     async fn close(&self) -> Result<(), Error>;
 }

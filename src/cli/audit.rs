@@ -10,7 +10,7 @@ use crate::cli::print_line;
 use crate::cli::progress::Progress;
 use crate::service::admin::{Event, Task};
 use crate::service::audit::{Collection, Found, Summary};
-use crate::storage::audit::{Problem, Section};
+use crate::storage::audit::Problem;
 
 #[derive(Args, Debug)]
 pub(super) struct GcPictures {
@@ -75,7 +75,7 @@ impl Screen {
     ) -> Result<(), Failure> {
         match event {
             Event::Progress { section, done, of } => {
-                self.progress.show(words(section), done, of);
+                self.progress.show(section.words(), done, of);
                 Ok(())
             }
             Event::Found(found) => {
@@ -98,18 +98,6 @@ impl Screen {
             }
             _ => Ok(()),
         }
-    }
-}
-
-const fn words(section: Section) -> &'static str {
-    match section {
-        Section::Profiles => "profiles",
-        Section::Accounts => "accounts",
-        Section::Emails => "e-mail addresses",
-        Section::Pictures => "pictures",
-        Section::Parts => "parts of pictures",
-        Section::Keys => "idempotency keys",
-        Section::Counts => "counts",
     }
 }
 

@@ -32,7 +32,9 @@ pub(super) enum Check {
     /// Read everything that is stored and compare it with its checksums and with each other
     #[command(
         after_help = "Exit code 1 if anything is found. `pockitd gc-pictures --repair` puts right what can be.\n\n\
-        Examples:\n  pockitd check store\n  pockitd check store --json"
+        Unreadable pages are places where the disk or somebody has changed the files of the database. The walk goes on \
+        behind them, and they stay: to be rid of them, export all that can be read with pockitd migrate export, and import \
+        that into a new data directory.\n\nExamples:\n  pockitd check store\n  pockitd check store --json"
     )]
     Store {
         /// Print one JSON object a line: what was found, then a summary

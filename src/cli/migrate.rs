@@ -52,7 +52,9 @@ pub(super) enum Migrate {
     },
     /// Read such an archive: verify all of it, then add its users
     #[command(
-        after_help = "Run again after an interruption, it goes on where it was.\n\nExamples:\n  pockitd migrate import backup.tar\n  zstdcat backup.tar.zst | pockitd migrate import - --on-conflict skip"
+        after_help = "Run again after an interruption, it goes on where it was.\n\nAn e-mail address or a picture is never \
+        taken from another user: with fail nothing is imported then, with skip the user of the archive is passed over, with \
+        replace the picture gets a new id, and for an address nothing is imported.\n\nExamples:\n  pockitd migrate import backup.tar\n  zstdcat backup.tar.zst | pockitd migrate import - --on-conflict skip"
     )]
     Import {
         /// File to read, or - for standard input
@@ -71,7 +73,8 @@ pub(super) enum Migrate {
     /// Write the store anew without the space that it does not use
     #[command(
         after_help = "The database never gives space back by itself. This copies what is in it to a new one beside it, \
-        compares the two, exchanges them in one step and removes the old one.\n\nSafe beside a running server: reads and \
+        compares the two, exchanges them in one step and removes the old one. If the new one would not be smaller, the old \
+        one stays.\n\nSafe beside a running server: reads and \
         writes go on, but for the moment of the exchange, and killed at any moment it leaves the one database or the \
         other, whole. It reads all that is stored twice and writes it once, and until the old database is gone it needs \
         as much free space as that takes, beside half of storage.free_bytes_min. With too little room it ends, and all is as \
@@ -85,8 +88,9 @@ pub(super) enum Migrate {
     /// Make all pictures anew with the sizes, fit, background and quality that are configured now
     #[command(
         after_help = "Of the upload where picture.keep_original kept it, else of the largest rendition, which loses a \
-        little, and sizes above it are left out; the same where the upload is refused by the limits of now, such as \
-        picture.pixels_max. A picture that was made with these settings is left alone, so that an interrupted run goes on \
+        little, and sizes above it are left out; the same where the upload is damaged, or refused by the limits of now, such \
+        as picture.pixels_max. Where the largest rendition is damaged, the next smaller one serves. The summary says how \
+        many. A picture that was made with these settings is left alone, so that an interrupted run goes on \
         when it is run again. Each new picture has new URLs, and takes the place of the old one in one step.\n\nSafe beside \
         a running server: half of its workers do it at most, so that uploads go on, and its configuration counts. Each \
         picture takes as long as an upload of it. The database uses the space of the old pictures again, but may grow \

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::service::Error;
 use crate::service::admin::{Admin, Event, Events};
+use crate::storage;
 use crate::storage::Counts;
 use crate::storage::audit::{Examined, Finding, Problem, Section};
 
@@ -191,10 +192,13 @@ impl Admin {
         };
         let now = (self.clock)();
         let mending = findings.iter().map(async |finding| {
-            if wanted(finding.problem) {
-                self.store.mend(finding, now).await
-            } else {
-                Ok(false)
+            if !wanted(finding.problem) {
+                return Ok(false);
+            }
+            match self.store.mend(finding, now).await {
+                // What it lies beside cannot be read: that is no reason to leave the others.
+                Err(storage::Error::Damaged { .. }) => Ok(false),
+                mended => mended,
             }
         });
         let outcomes = join_all(mending).await;
@@ -256,6 +260,7 @@ impl Summary {
             Problem::OrphanKeys
             | Problem::UnreadableOriginal
             | Problem::DamagedRecord
+            | Problem::UnreadablePages
             | Problem::Inconsistent
             | Problem::WrongCounts => return,
         };

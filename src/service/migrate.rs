@@ -83,6 +83,8 @@ pub enum Error {
         "{damaged} users were not written, as what the store has in their place is damaged; pockitd check store names it"
     )]
     DamagedPlaces { damaged: u64 },
+    #[error("{skipped} users of the archive were left out, named above; all others were written")]
+    NotReplaced { skipped: u64 },
     #[error("the work was cut off")]
     Cancelled,
 }

@@ -27,6 +27,8 @@ pub enum Problem {
     /// A record is not what was written. Mended if it only describes a picture or holds idempotency keys: then it is
     /// removed.
     DamagedRecord,
+    /// Part of what is stored cannot be read at all, and nobody knows what is there. Not mended.
+    UnreadablePages,
     /// Account, e-mail address and profile of a user do not belong together. Not mended.
     Inconsistent,
     /// The store counts something else than what is there. Mended by counting anew.
@@ -35,13 +37,14 @@ pub enum Problem {
 
 impl Problem {
     /// All there are.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OrphanPicture,
         Self::OrphanPart,
         Self::OrphanKeys,
         Self::UnreadablePicture,
         Self::UnreadableOriginal,
         Self::DamagedRecord,
+        Self::UnreadablePages,
         Self::Inconsistent,
         Self::WrongCounts,
     ];
@@ -65,6 +68,7 @@ impl Problem {
             Self::UnreadablePicture => "unreadable_picture",
             Self::UnreadableOriginal => "unreadable_original",
             Self::DamagedRecord => "damaged_record",
+            Self::UnreadablePages => "unreadable_pages",
             Self::Inconsistent => "inconsistent",
             Self::WrongCounts => "wrong_counts",
         }
@@ -80,6 +84,7 @@ impl Problem {
             Self::UnreadablePicture => "unreadable picture",
             Self::UnreadableOriginal => "unreadable original",
             Self::DamagedRecord => "damaged record",
+            Self::UnreadablePages => "unreadable pages",
             Self::Inconsistent => "inconsistent user",
             Self::WrongCounts => "wrong counts",
         }
@@ -117,6 +122,22 @@ pub enum Section {
     Keys,
     /// What the store has counted.
     Counts,
+}
+
+impl Section {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Profiles => "profiles",
+            Self::Accounts => "accounts",
+            Self::Emails => "e-mail addresses",
+            Self::Pictures => "pictures",
+            Self::Parts => "parts of pictures",
+            Self::Keys => "idempotency keys",
+            Self::Counts => "counts",
+        }
+    }
 }
 
 /// What one step of an audit saw.

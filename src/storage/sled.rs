@@ -3,9 +3,9 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
 //! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
-//! (nobody reads what is not durable), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
+//! (nobody reads what is not durable), `snapshot` (everybody as they were), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
 //! (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
-//! `audit`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
+//! `walk`, `audit`, `gap`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
@@ -20,6 +20,7 @@ mod counted;
 mod engine;
 mod exchange;
 mod forward;
+mod gap;
 mod headroom;
 mod heal;
 mod lookup;
@@ -29,9 +30,11 @@ mod opening;
 mod real_sync;
 mod reserve;
 mod shared;
+mod snapshot;
 mod transaction;
 mod undo;
 mod upkeep;
+mod walk;
 mod whole;
 mod witness;
 
@@ -54,14 +57,16 @@ use crate::storage::What;
 use crate::storage::WholeUser;
 use crate::storage::activity::Activity;
 use crate::storage::audit::{Examined, Finding, Place};
-use crate::storage::listed::{ListedAccount, ListedUser};
+use crate::storage::listed;
+use crate::storage::listed::ListedAccount;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::change::{Change, Done};
-use crate::storage::sled::commit::{Reading, Request};
+use crate::storage::sled::commit::{Asking, Request};
 use crate::storage::sled::engine::{Engine, SCHEMA_VERSION, guarded};
 pub(in crate::storage) use crate::storage::sled::opening::open;
 use crate::storage::sled::shared::Shared;
+use crate::storage::sled::walk::Start;
 use crate::storage::upkeep::{Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch};
 
 /// Reads that go to the database at once; further ones wait. sled keeps memory for each thread that reads, and a few
@@ -106,19 +111,16 @@ impl SledStore {
         &self,
         look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, outcome) = oneshot::channel();
-        let reading: Reading = Box::new(move |engine| {
-            let found = guarded("read from the database", || look_up(engine));
-            // A caller that has gone away does not want to know.
-            drop(answer.send(found));
-        });
-        self.request(Request::Read(reading)).await?;
-        outcome.await.map_err(|_| commit::not_open())?
+        commit::read_alone(&self.requests()?, look_up).await
     }
 
     async fn request(&self, request: Request) -> Result<(), Error> {
-        let requests = self.sender().as_ref().cloned().ok_or_else(closed)?;
+        let requests = self.requests()?;
         requests.send(request).await.map_err(|_| closed())
+    }
+
+    fn requests(&self) -> Result<mpsc::Sender<Request>, Error> {
+        self.sender().as_ref().cloned().ok_or_else(closed)
     }
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Request>>> {
@@ -301,15 +303,11 @@ impl Store for SledStore {
             .await
     }
 
-    async fn users(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<ListedUser>, Error> {
-        let after = after.cloned();
-        self.read_alone(move |engine| lookup::users(engine, after.as_ref(), count, bytes_max))
-            .await
+    async fn snapshot(&self) -> Result<Box<dyn listed::Snapshot>, Error> {
+        let shared = Arc::clone(&self.shared);
+        let asking = Asking::of(&self.requests()?);
+        let begin = move |_: &Engine| shared.snapshots.begin(&shared, asking);
+        Ok(Box::new(self.read_alone(begin).await?))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {
@@ -368,14 +366,13 @@ impl Store for SledStore {
         from: Option<&Place>,
         older_than: Timestamp,
     ) -> Result<Examined, Error> {
-        let from = from.map_or_else(|| Ok(Entry::first()), Entry::of)?;
-        let (suspects, mut examined) = self
-            .read(move |engine, _| audit::walk(engine, &from, older_than))
-            .await?;
-        if !suspects.is_empty() {
-            examined.findings = self
-                .read_alone(move |engine| audit::confirm(engine, &suspects, older_than))
-                .await?;
+        let from = from.map_or_else(|| Ok(Start::first()), Start::of)?;
+        let seen = self.read(move |engine, _| walk::walk(engine, &from, older_than));
+        let seen = seen.await?;
+        let mut examined = seen.examined.clone();
+        if seen.is_suspicious() {
+            let confirming = self.read_alone(move |engine| seen.confirm(engine, older_than));
+            examined.findings = confirming.await?;
         }
         Ok(examined)
     }

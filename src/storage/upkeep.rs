@@ -87,7 +87,7 @@ pub struct Forwarded {
     pub versions: BTreeMap<u8, u64>,
     /// How many were written anew.
     pub written: u64,
-    /// How many could not be read, and were left as they are.
+    /// How many could not be read, and were left as they are; of what lies on damaged pages nobody knows how many.
     pub damaged: u64,
     /// Where to go on; none: that was all.
     pub next: Option<Place>,
@@ -100,6 +100,10 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// Bytes that it takes now.
     pub bytes_after: u64,
+    /// Bytes that the copy took.
+    pub bytes_anew: u64,
+    /// Whether the copy has taken its place. One that is not smaller does not.
+    pub replaced: bool,
 }
 
 /// Looks over the shoulder of a long piece of work, and may end it.

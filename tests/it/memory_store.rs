@@ -12,13 +12,14 @@ use pockitd::domain::Timestamp;
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, DisplayName, Email, Profile, UserId};
 use pockitd::storage::audit::{Examined, Finding, Place, Problem, Section};
-use pockitd::storage::listed::{ListedAccount, ListedUser};
+use pockitd::storage::listed::{ListedAccount, Snapshot};
 use pockitd::storage::upkeep::{
     Compacted, Forwarded, KeyedUpload, Making, Original, Schema, Watch,
 };
 use pockitd::storage::{Counts, Edit, Error, Store, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::whole::Frozen;
 use crate::store::Harm;
 use crate::store::user;
 use crate::store::usual_picture;
@@ -253,13 +254,10 @@ impl Store for MemoryStore {
         Ok(self.read(making, What::Picture)?.original)
     }
 
-    async fn users(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<ListedUser>, Error> {
-        Ok(self.0.lock().unwrap().state.users(after, count, bytes_max))
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, Error> {
+        let state = self.0.lock().unwrap().state.clone();
+        let passed = None;
+        Ok(Box::new(Frozen { state, passed }))
     }
 
     async fn remove_picture(&self, user: &UserId, now: Timestamp) -> Result<Profile, Error> {

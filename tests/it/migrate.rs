@@ -6,6 +6,7 @@ mod django;
 mod hostile;
 mod live;
 pub mod rerender;
+mod taken;
 pub mod versions;
 
 use std::collections::BTreeMap;
@@ -116,7 +117,7 @@ fn home() -> Home {
 fn counted(users: u64, pictures: u64, outcomes: [u64; 4]) -> Value {
     let [added, replaced, unchanged, skipped] = outcomes;
     json!({ "users": users, "pictures": pictures, "added": added, "replaced": replaced,
-            "unchanged": unchanged, "skipped": skipped, "damaged": 0 })
+            "unchanged": unchanged, "skipped": skipped, "damaged": 0, "new_picture_ids": 0 })
 }
 
 /// The users of a home, as `user list` prints them.

@@ -98,6 +98,8 @@ macro_rules! conformance {
                 reader_of_a_replaced_picture_sees_all_of_it_or_nothing,
                 audit_of_a_sound_store_sees_everything_and_finds_nothing,
                 orphan_picture_is_found_if_it_is_old_enough_and_removed,
+                snapshot_beside_writes_is_of_one_moment,
+                snapshot_shows_everybody_as_they_were,
                 unreadable_picture_is_found_and_taken_away,
                 finding_that_is_so_no_longer_is_not_mended,
                 audit_beside_uploads_finds_nothing,

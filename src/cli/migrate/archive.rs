@@ -177,6 +177,17 @@ pub(super) fn import(
                 progress.clear();
                 drop(writeln!(io::stderr(), "not written {user_id}: {reason}"));
             }
+            Event::NewPictureId {
+                user_id,
+                picture_id,
+            } => {
+                progress.clear();
+                let reason = "another user has the one of the archive";
+                drop(writeln!(
+                    io::stderr(),
+                    "{user_id}: the picture has the new id {picture_id}, as {reason}"
+                ));
+            }
             Event::Imported(sum) => {
                 progress.clear();
                 print_line(&imported(&sum, as_json))?;
@@ -198,8 +209,12 @@ fn imported(sum: &Imported, as_json: bool) -> String {
         0 => String::new(),
         damaged => format!(", {damaged} not written"),
     };
+    let new_ids = match sum.new_picture_ids {
+        0 => String::new(),
+        new_ids => format!("; {new_ids} pictures have new ids"),
+    };
     format!(
-        "{} users in the archive: {} added, {} replaced, {} unchanged, {} skipped{damaged}",
+        "{} users in the archive: {} added, {} replaced, {} unchanged, {} skipped{damaged}{new_ids}",
         sum.users, sum.added, sum.replaced, sum.unchanged, sum.skipped
     )
 }

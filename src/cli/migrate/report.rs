@@ -133,20 +133,41 @@ fn sizes(compacted: Option<Compacted>) -> String {
         Some(Compacted {
             bytes_before,
             bytes_after,
+            replaced: true,
+            ..
         }) => {
             format!("{bytes_before} bytes before, {bytes_after} bytes after")
         }
+        Some(Compacted {
+            bytes_before,
+            bytes_anew,
+            ..
+        }) => format!(
+            "{bytes_before} bytes; written anew it would take {bytes_anew}, so it stays as it is"
+        ),
         None => "this store gives space back by itself".to_owned(),
     }
 }
 
 fn rerendered(sum: &Rerendered) -> String {
-    let refused = match sum.refused_originals {
-        0 => String::new(),
-        refused => format!(" ({refused} of them as the upload that was kept is refused now)"),
+    let reasons = [
+        (sum.refused_originals, "as the upload is refused now"),
+        (sum.damaged_originals, "as the upload is damaged"),
+        (
+            sum.damaged_renditions,
+            "of a smaller one, as the largest is damaged",
+        ),
+    ];
+    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+    let reasons = reasons.map(|(count, reason)| format!("{count} {reason}"));
+    let reasons = reasons.collect::<Vec<_>>().join(", ");
+    let reasons = if reasons.is_empty() {
+        reasons
+    } else {
+        format!(" ({reasons})")
     };
     format!(
-        "{} pictures: {} made anew of the upload, {} of the largest rendition{refused}, {} made with these settings already, \
+        "{} pictures: {} made anew of the upload, {} of the largest rendition{reasons}, {} made with these settings already, \
          {} too small, {} replaced meanwhile, {} failed",
         sum.pictures,
         sum.from_original,

@@ -13,6 +13,7 @@ use serde::de::Error as _;
 use tokio::sync::mpsc;
 
 use crate::domain::Timestamp;
+use crate::domain::picture::PictureId;
 use crate::domain::user::DisplayName;
 use crate::domain::user::Email;
 use crate::domain::user::UserId;
@@ -159,6 +160,13 @@ pub enum Event {
         user_id: UserId,
         /// Why.
         reason: String,
+    },
+    /// A user of an archive has the picture with a new id, as another user has the one of the archive.
+    NewPictureId {
+        /// Who.
+        user_id: UserId,
+        /// The new one.
+        picture_id: PictureId,
     },
     /// An archive was imported.
     Imported(Imported),

@@ -1,8 +1,7 @@
 //! Writes all users of a store as a neutral archive, beside a server or without one.
 //!
-//! Users are written in the order of their ids, a page at a time; all users of a page are as they were at one moment.
-//! Somebody who is added, changed or deleted while an export runs is in it as they were when their page was read: in
-//! whole, or not at all. Without a server, or while nobody writes, all pages are of one moment.
+//! Users are written in the order of their ids, a page at a time, all of them as they were when the export began: whoever
+//! is added, changed or deleted while it runs is in it as they were before.
 
 use std::io;
 use std::io::BufWriter;
@@ -71,14 +70,13 @@ impl Admin {
         let out = BufWriter::with_capacity(CHUNK_BYTES, ToEvents(events.clone()));
         let now = (self.clock)();
         let mut writer = blocking(move || Writer::begin(out, now)).await?;
-        let mut last = None;
+        let mut snapshot = self.store.snapshot().await?;
         let (mut done, mut findings) = (0_u64, 0_u64);
         loop {
-            let page = (self.store.users(last.as_ref(), PAGE_USERS, PAGE_BYTES)).await?;
-            let Some(user) = page.last() else {
+            let page = snapshot.users(PAGE_USERS, PAGE_BYTES).await?;
+            if page.is_empty() {
                 break;
-            };
-            last = Some(user.user_id.clone());
+            }
             done = done.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
             let mut users = Vec::with_capacity(page.len());
             for listed in page {

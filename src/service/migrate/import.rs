@@ -14,6 +14,10 @@ use serde::Deserialize;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::auth;
+use crate::domain::picture::Picture;
+use crate::domain::picture::PictureId;
+use crate::domain::user::Profile;
 use crate::service;
 use crate::service::admin::Admin;
 use crate::service::admin::Event;
@@ -42,7 +46,8 @@ pub enum OnConflict {
     Fail,
     /// The one in the store stays.
     Skip,
-    /// The one in the archive takes the place, with everything. Only of a user of the same id.
+    /// The one in the archive takes the place, with everything. Only of a user of the same id: a picture whose id another
+    /// user has gets a new one.
     Replace,
 }
 
@@ -81,7 +86,12 @@ pub struct Imported {
     pub skipped: u64,
     /// How many could not be written, as what the store has in their place is damaged.
     pub damaged: u64,
+    /// How many of the new and replaced have their picture with a new id, as another user has that of the archive.
+    pub new_picture_ids: u64,
 }
+
+/// What was done about a user, and the new id of their picture, if it needed one.
+type Done = (Outcome, Option<PictureId>);
 
 impl Admin {
     /// Imports an archive from a file. Nothing is written unless all of the archive has been verified, and, with
@@ -90,7 +100,8 @@ impl Admin {
     /// # Errors
     ///
     /// [`Error::Archive`] and [`Error::Conflict`]: nothing was written. [`Error::Stopped`]: only whole users were, and
-    /// running it again goes on from there. [`Error::DamagedPlaces`]: all others were; each of these was told of.
+    /// running it again goes on from there. [`Error::DamagedPlaces`], [`Error::NotReplaced`]: all others were; each of
+    /// these was told of.
     pub(in crate::service) async fn import(
         &self,
         file: &File,
@@ -116,8 +127,18 @@ impl Admin {
                     written: imported.added.saturating_add(imported.replaced),
                     cause,
                 })?;
+                let (outcome, new_id) = outcome;
                 imported.count(&outcome);
                 let user_id = user.account.user_id.clone();
+                if let Some(picture_id) = new_id {
+                    imported.new_picture_ids = imported.new_picture_ids.saturating_add(1);
+                    let user_id = user_id.clone();
+                    let told = Event::NewPictureId {
+                        user_id,
+                        picture_id,
+                    };
+                    events.tell(told).await?;
+                }
                 match outcome {
                     Outcome::Skipped(reason) => {
                         events.tell(Event::Skipped { user_id, reason }).await?;
@@ -136,9 +157,12 @@ impl Admin {
         }
         pass.end().await?;
         events.tell(Event::Imported(imported)).await?;
-        match imported.damaged {
-            0 => Ok(()),
-            damaged => Err(Error::DamagedPlaces { damaged }.into()),
+        match (imported.damaged, imported.skipped) {
+            (0, skipped) if skipped > 0 && on_conflict == OnConflict::Replace => {
+                Err(Error::NotReplaced { skipped }.into())
+            }
+            (0, _) => Ok(()),
+            (damaged, _) => Err(Error::DamagedPlaces { damaged }.into()),
         }
     }
 
@@ -154,7 +178,12 @@ impl Admin {
         while let Some(users) = pass.next().await {
             let verdicts = users.iter().map(|user| verdict(&self.store, user));
             for (user, found) in users.iter().zip(join_all(verdicts).await) {
-                let ((Verdict::Differs(reason) | Verdict::Damaged(reason), OnConflict::Fail)
+                let ((
+                    Verdict::Differs(reason)
+                    | Verdict::Damaged(reason)
+                    | Verdict::TakenPicture(reason),
+                    OnConflict::Fail,
+                )
                 | (Verdict::Taken(reason), OnConflict::Fail | OnConflict::Replace)) =
                     (found?, on_conflict)
                 else {
@@ -204,6 +233,8 @@ enum Verdict {
     Damaged(String),
     /// Another user has the e-mail address.
     Taken(String),
+    /// There is nobody of that id, but somebody has the picture.
+    TakenPicture(String),
 }
 
 async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, storage::Error> {
@@ -222,15 +253,17 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
     match store.account(&account.user_id).await {
         Ok(stored) if stored == *account => {}
         Ok(_) => return Ok(Verdict::Differs("the accounts differ".to_owned())),
-        Err(storage::Error::NotFound(_)) => return Ok(Verdict::New),
+        Err(storage::Error::NotFound(_)) => return new(store, user).await,
         Err(error) => return unreadable_here(error),
     }
-    match store.profile(&account.user_id).await {
-        Ok(stored) if stored == user.profile => {}
-        Ok(_) => return Ok(Verdict::Differs("the profiles differ".to_owned())),
+    let stored = match store.profile(&account.user_id).await {
+        Ok(stored) => stored,
         Err(error) => return unreadable_here(error),
+    };
+    if stored != user.profile && !is_same_with_a_new_id(store, &stored, &user.profile).await? {
+        return Ok(Verdict::Differs("the profiles differ".to_owned()));
     }
-    let Some(picture) = &user.profile.picture else {
+    let Some(picture) = &stored.picture else {
         return Ok(Verdict::Same);
     };
     for rendition in &user.renditions {
@@ -251,6 +284,43 @@ async fn verdict(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, st
     Ok(Verdict::Same)
 }
 
+/// Of a user whose id nobody has here.
+async fn new(store: &Arc<dyn Store>, user: &WholeUser) -> Result<Verdict, storage::Error> {
+    match &user.profile.picture {
+        Some(picture) if is_there(store, picture.id).await? => Ok(Verdict::TakenPicture(format!(
+            "another user has the picture {}",
+            picture.id
+        ))),
+        _ => Ok(Verdict::New),
+    }
+}
+
+/// Whether a profile is the one in the archive but for the id of the picture, which somebody else has.
+async fn is_same_with_a_new_id(
+    store: &Arc<dyn Store>,
+    stored: &Profile,
+    archived: &Profile,
+) -> Result<bool, storage::Error> {
+    let (Some(here), Some(there)) = (&stored.picture, &archived.picture) else {
+        return Ok(false);
+    };
+    let mut renamed = archived.clone();
+    renamed.picture = Some(Picture {
+        id: here.id,
+        ..there.clone()
+    });
+    Ok(*stored == renamed && is_there(store, there.id).await?)
+}
+
+/// Whether there is a picture with an id.
+async fn is_there(store: &Arc<dyn Store>, picture: PictureId) -> Result<bool, storage::Error> {
+    match store.recipe(picture).await {
+        Ok(_) | Err(storage::Error::Damaged { .. }) => Ok(true),
+        Err(storage::Error::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What is damaged in the store, or missing although something points at it, can be replaced.
 fn unreadable_here(error: storage::Error) -> Result<Verdict, storage::Error> {
     match error {
@@ -265,10 +335,17 @@ async fn write(
     store: &Arc<dyn Store>,
     user: &WholeUser,
     on_conflict: OnConflict,
-) -> Result<Outcome, storage::Error> {
+) -> Result<Done, storage::Error> {
     match written(store, user, on_conflict).await {
         // Concerns this user and what is beside them in the store, not the others.
-        Err(error @ storage::Error::Damaged { .. }) => Ok(Outcome::Damaged(error.to_string())),
+        Err(error @ storage::Error::Damaged { .. }) => {
+            Ok((Outcome::Damaged(error.to_string()), None))
+        }
+        // A picture id or an address that somebody else has, in the store or further up in the archive.
+        Err(storage::Error::AlreadyExists(what)) if on_conflict != OnConflict::Fail => {
+            let reason = format!("another user has the {what}");
+            Ok((Outcome::Skipped(reason), None))
+        }
         other => other,
     }
 }
@@ -277,31 +354,56 @@ async fn written(
     store: &Arc<dyn Store>,
     user: &WholeUser,
     on_conflict: OnConflict,
-) -> Result<Outcome, storage::Error> {
-    let put = |replace| store.put_user(user.clone(), replace);
-    match (verdict(store, user).await?, on_conflict) {
-        (Verdict::Same, _) => Ok(Outcome::Unchanged),
-        (Verdict::New, _) => match put(false).await {
-            // A picture id or an address that somebody else has, in the store or further up in the archive.
-            Err(storage::Error::AlreadyExists(what)) if on_conflict == OnConflict::Skip => {
-                Ok(Outcome::Skipped(format!("another user has the {what}")))
-            }
-            outcome => outcome.map(|()| Outcome::Added),
-        },
+) -> Result<Done, storage::Error> {
+    let outcome = match (verdict(store, user).await?, on_conflict) {
+        (Verdict::Same, _) => Outcome::Unchanged,
+        (Verdict::New, _) | (Verdict::TakenPicture(_), OnConflict::Replace) => {
+            let new_id = put(store, user, on_conflict, false).await?;
+            return Ok((Outcome::Added, new_id));
+        }
         (Verdict::Differs(_) | Verdict::Damaged(_), OnConflict::Replace) => {
-            put(true).await.map(|()| Outcome::Replaced)
+            let new_id = put(store, user, on_conflict, true).await?;
+            return Ok((Outcome::Replaced, new_id));
         }
-        (Verdict::Damaged(reason), OnConflict::Skip) => Ok(Outcome::Damaged(reason)),
-        (Verdict::Differs(reason) | Verdict::Taken(reason), OnConflict::Skip) => {
-            Ok(Outcome::Skipped(reason))
-        }
+        (Verdict::Damaged(reason), OnConflict::Skip) => Outcome::Damaged(reason),
+        (
+            Verdict::Differs(reason) | Verdict::Taken(reason) | Verdict::TakenPicture(reason),
+            OnConflict::Skip,
+        ) => Outcome::Skipped(reason),
         (Verdict::Differs(_) | Verdict::Damaged(_), OnConflict::Fail) => {
-            Err(storage::Error::AlreadyExists(storage::What::User))
+            return Err(storage::Error::AlreadyExists(storage::What::User));
+        }
+        (Verdict::TakenPicture(_), OnConflict::Fail) => {
+            return Err(storage::Error::AlreadyExists(storage::What::Picture));
         }
         (Verdict::Taken(_), OnConflict::Fail | OnConflict::Replace) => {
-            Err(storage::Error::AlreadyExists(storage::What::Email))
+            return Err(storage::Error::AlreadyExists(storage::What::Email));
         }
-    }
+    };
+    Ok((outcome, None))
+}
+
+/// Stores a user; with [`OnConflict::Replace`], with a new id for the picture if somebody else has that one. Answers with
+/// the new id.
+async fn put(
+    store: &Arc<dyn Store>,
+    user: &WholeUser,
+    on_conflict: OnConflict,
+    replace: bool,
+) -> Result<Option<PictureId>, storage::Error> {
+    let taken = match store.put_user(user.clone(), replace).await {
+        Err(taken @ storage::Error::AlreadyExists(storage::What::Picture)) => taken,
+        stored => return stored.map(|()| None),
+    };
+    let mut user = user.clone();
+    let (OnConflict::Replace, Some(picture), Ok(random)) =
+        (on_conflict, &mut user.profile.picture, auth::random())
+    else {
+        return Err(taken);
+    };
+    picture.id = PictureId::from_random(random);
+    let new_id = picture.id;
+    store.put_user(user, replace).await.map(|()| Some(new_id))
 }
 
 /// One reading of the archive, from begin to end, in a thread of its own.

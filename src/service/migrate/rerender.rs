@@ -3,7 +3,8 @@
 //! A picture never changes, so each gets a new id, and with it new URLs. Which settings a picture was made with is
 //! noted with it (its recipe): those that have the recipe of now are left alone, so that running it again goes on where
 //! it was. Of a rendition nothing larger than itself is made: sizes above it are left out. An upload that the limits or
-//! the decoders of now refuse stays with the picture, which is made of the largest rendition then.
+//! the decoders of now refuse stays with the picture, which is made of the largest rendition then. A damaged upload is
+//! gone for good, and with a damaged rendition the next smaller one serves.
 
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct Rerendered {
     pub from_rendition: u64,
     /// Those of them whose upload was kept, but is refused now. A run that writes nothing does not find out.
     pub refused_originals: u64,
+    /// Those of them whose upload was kept, but is damaged: it is given up.
+    pub damaged_originals: u64,
+    /// Those of them whose largest rendition is damaged: made of a smaller one, or would be.
+    pub damaged_renditions: u64,
     /// Made with these settings already.
     pub unchanged: u64,
     /// Left alone: every configured size is larger than what there is.
@@ -76,12 +81,18 @@ pub struct Rerendered {
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     FromOriginal,
-    FromRendition,
-    /// Of the largest rendition, as the upload is refused.
-    RefusedOriginal,
+    FromRendition { lack: Lack, smaller: bool },
     Unchanged,
     TooSmall,
     Gone,
+}
+
+/// Why a picture is not made of the upload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Lack {
+    NotKept,
+    Refused,
+    Damaged,
 }
 
 type Told = (UserId, Result<Option<Outcome>, Error>);
@@ -91,6 +102,8 @@ struct Source {
     file: Bytes,
     /// Largest size that may be made of it.
     size_px_max: u16,
+    /// Whether a larger one is damaged.
+    smaller: bool,
 }
 
 impl Admin {
@@ -201,9 +214,16 @@ impl Admin {
         if self.store.recipe(shown.id).await? == Some(wanted) {
             return Ok(Outcome::Unchanged);
         }
-        let original = self.store.original(shown.id).await?;
-        let outcome = match &original {
-            None => Outcome::FromRendition,
+        let (original, lack) = match self.store.original(shown.id).await {
+            Err(error @ storage::Error::Damaged { .. }) => {
+                let (picture, cause) = (shown.id, chain(&error));
+                tracing::warn!(%picture, cause, "the upload that was kept is given up");
+                (None, Lack::Damaged)
+            }
+            original => (original?, Lack::NotKept),
+        };
+        let lack = match &original {
+            None => lack,
             Some(_) if how.dry_run => return Ok(Outcome::FromOriginal),
             Some(kept) => match self.rendered(&kept.bytes, kept.crop, None).await {
                 Ok(rendered) => {
@@ -216,12 +236,14 @@ impl Admin {
                 Err(Error::Picture(cause)) => {
                     let (picture, cause) = (shown.id, chain(&cause));
                     tracing::info!(%picture, cause, "the upload that was kept is refused now");
-                    Outcome::RefusedOriginal
+                    Lack::Refused
                 }
                 Err(error) => return Err(error),
             },
         };
         let source = self.largest(shown).await?;
+        let smaller = source.smaller;
+        let outcome = Outcome::FromRendition { lack, smaller };
         if (self.config.picture.up_to(source.size_px_max).sizes_px).is_empty() {
             return Ok(Outcome::TooSmall);
         }
@@ -260,17 +282,34 @@ impl Admin {
         Ok(())
     }
 
-    /// The largest rendition.
+    /// The largest rendition that can be read.
     async fn largest(&self, shown: &Picture) -> Result<Source, storage::Error> {
-        let largest = shown.sizes_px.iter().max().copied().unwrap_or(0);
-        let file = self.store.rendition(shown.id, largest).await?.bytes;
-        let (width, height) = plain_jpeg_dimensions(&file).unwrap_or((shown.width, shown.height));
-        let size_px_max = match self.config.picture.fit {
-            // The square that is cut out of it.
-            Fit::Cover => width.min(height),
-            Fit::Pad | Fit::Inside => width.max(height),
-        };
-        Ok(Source { file, size_px_max })
+        let mut sizes_px = shown.sizes_px.clone();
+        sizes_px.sort_unstable_by(|one, next| next.cmp(one));
+        let mut damage = None;
+        for size_px in sizes_px {
+            let file = match self.store.rendition(shown.id, size_px).await {
+                Ok(found) => found.bytes,
+                Err(error @ storage::Error::Damaged { .. }) => {
+                    damage.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let told = (shown.width.min(size_px), shown.height.min(size_px));
+            let (width, height) = plain_jpeg_dimensions(&file).unwrap_or(told);
+            let size_px_max = match self.config.picture.fit {
+                // The square that is cut out of it.
+                Fit::Cover => width.min(height),
+                Fit::Pad | Fit::Inside => width.max(height),
+            };
+            return Ok(Source {
+                file,
+                size_px_max,
+                smaller: damage.is_some(),
+            });
+        }
+        Err(damage.unwrap_or(storage::Error::NotFound(What::Picture)))
     }
 
     /// Renders a file; where the server's uploads have taken all places, after them.
@@ -294,12 +333,15 @@ impl Admin {
 impl Rerendered {
     fn count(&mut self, outcome: Outcome) {
         self.pictures = self.pictures.saturating_add(1);
-        if matches!(outcome, Outcome::RefusedOriginal) {
-            self.refused_originals = self.refused_originals.saturating_add(1);
-        }
         let counter = match outcome {
             Outcome::FromOriginal => &mut self.from_original,
-            Outcome::FromRendition | Outcome::RefusedOriginal => &mut self.from_rendition,
+            Outcome::FromRendition { lack, smaller } => {
+                let more = |sum: &mut u64, is: bool| *sum = sum.saturating_add(u64::from(is));
+                more(&mut self.refused_originals, lack == Lack::Refused);
+                more(&mut self.damaged_originals, lack == Lack::Damaged);
+                more(&mut self.damaged_renditions, smaller);
+                &mut self.from_rendition
+            }
             Outcome::Unchanged => &mut self.unchanged,
             Outcome::TooSmall => &mut self.too_small,
             Outcome::Gone => &mut self.gone,

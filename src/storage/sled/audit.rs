@@ -1,10 +1,8 @@
-//! Walks over all tables and judges each entry by what the others say of it.
+//! Judges each entry by what the others say of it.
 //!
-//! The walk runs beside the writing thread, so what it sees may be half of a change. Whatever looks wrong is therefore
-//! judged once more by the writing thread, between two changes; only what is wrong there as well is a finding. The
-//! same judgement is made a third time inside the transaction that mends.
-
-use std::ops::Bound;
+//! The walk ([`walk`](crate::storage::sled::walk)) runs beside the writing thread, so what it sees may be half of a
+//! change. Whatever looks wrong is therefore judged once more by the writing thread, between two changes; only what is
+//! wrong there as well is a finding. The same judgement is made a third time inside the transaction that mends.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -14,20 +12,17 @@ use crate::domain::user::Account;
 use crate::domain::user::UserId;
 use crate::storage::Error;
 use crate::storage::What;
-use crate::storage::audit::{Examined, Finding, Place, Problem, Section};
+use crate::storage::audit::{Finding, Place, Problem, Section};
 use crate::storage::record::{
     AccountRecord, BlobRecord, EmailRecord, IdempotencyRecord, PictureRecord, ProfileRecord,
     ShownPicture,
 };
 use crate::storage::sled::chunk;
-use crate::storage::sled::counted;
-use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
+use crate::storage::sled::engine::{Lookup, Table};
 use crate::storage::sled::lookup;
 
-/// Entries that one step looks at.
-const STEP_ENTRIES_MAX: u64 = 512;
 /// The tables in the order of the walk; what is counted comes last.
-const WALK: [(Section, Table); 6] = [
+pub(super) const WALK: [(Section, Table); 6] = [
     (Section::Profiles, Table::Profiles),
     (Section::Accounts, Table::Accounts),
     (Section::Emails, Table::Emails),
@@ -68,7 +63,8 @@ impl Entry {
         named.ok_or(Error::NotFound(What::Record))
     }
 
-    fn place(&self) -> Place {
+    /// The place that names it.
+    pub(super) fn place(&self) -> Place {
         let number = match self.section {
             Section::Profiles => 0,
             Section::Accounts => 1,
@@ -82,7 +78,7 @@ impl Entry {
     }
 
     /// The table that comes behind this one's.
-    fn next_section(&self) -> Self {
+    pub(super) fn next_section(&self) -> Self {
         let sections = WALK.iter().map(|(section, _)| *section);
         let mut behind = sections.skip_while(|section| *section != self.section);
         Self {
@@ -99,79 +95,6 @@ impl Entry {
             place: self.place(),
         }
     }
-}
-
-/// Looks at the entries from there on; names those that look wrong.
-///
-/// # Errors
-///
-/// Those of the database.
-pub(super) fn walk(
-    engine: &Engine,
-    from: &Entry,
-    older_than: Timestamp,
-) -> Result<(Vec<Entry>, Examined), Error> {
-    let mut suspects = Vec::new();
-    let mut count = 0_u64;
-    let mut last = None;
-    let table = WALK.iter().find(|(section, _)| *section == from.section);
-    if let Some((_, table)) = table {
-        let begin = if from.key.is_empty() {
-            Bound::Unbounded
-        } else {
-            Bound::Excluded(from.key.as_slice())
-        };
-        let range = engine
-            .table(*table)
-            .range::<&[u8], _>((begin, Bound::Unbounded));
-        for entry in range.keys() {
-            let key = entry.map_err(|error| failed("walk over the database", error))?;
-            let entry = Entry {
-                section: from.section,
-                key: key.to_vec(),
-            };
-            if judge(engine, &entry, older_than)?.is_some() {
-                suspects.push(entry.clone());
-            }
-            count = count.saturating_add(1);
-            last = Some(entry);
-            if count >= STEP_ENTRIES_MAX {
-                break;
-            }
-        }
-    } else {
-        suspects.push(from.clone());
-        count = 1;
-    }
-    let next = match last {
-        Some(entry) if count >= STEP_ENTRIES_MAX => Some(entry),
-        _ if from.section == Section::Counts => None,
-        _ => Some(from.next_section()),
-    };
-    let examined = Examined {
-        section: from.section,
-        count,
-        findings: Vec::new(),
-        next: next.map(|entry| entry.place()),
-    };
-    Ok((suspects, examined))
-}
-
-/// What is wrong with the suspects when nobody writes.
-///
-/// # Errors
-///
-/// Those of the database.
-pub(super) fn confirm(
-    engine: &Engine,
-    suspects: &[Entry],
-    older_than: Timestamp,
-) -> Result<Vec<Finding>, Error> {
-    let findings = suspects.iter().map(|entry| match entry.section {
-        Section::Counts => counted::judge(engine),
-        _ => judge(engine, entry, older_than),
-    });
-    findings.filter_map(Result::transpose).collect()
 }
 
 /// What is wrong with an entry; nothing if there is no such entry (any more).

@@ -114,8 +114,12 @@ impl Change {
     /// # Errors
     ///
     /// Those of the method of [`Store`](crate::storage::Store) that asks for it. The transaction is then as before.
-    pub(super) fn apply(&self, view: &View<'_>) -> Result<Done, Error> {
-        let mut writes = Writes::new(view);
+    pub(super) fn apply(&self, view: &View<'_>, fragile: &[Table]) -> Result<Done, Error> {
+        let mut writes = Writes {
+            view,
+            staged: Vec::new(),
+            fragile,
+        };
         let mut done = match self {
             Self::CreateUser { account, name } => writes.create_user(account, name)?,
             Self::PutUser { user, replace } => writes.put_user(user, *replace)?,
@@ -138,7 +142,7 @@ impl Change {
                 if found != **expected {
                     return Err(Error::Changed);
                 }
-                return change.apply(view);
+                return change.apply(view, fragile);
             }
             Self::Mend {
                 entry,
@@ -156,16 +160,10 @@ impl Change {
 pub(super) struct Writes<'v> {
     pub(super) view: &'v View<'v>,
     pub(super) staged: Vec<(Table, Vec<u8>, Option<::sled::IVec>)>,
+    fragile: &'v [Table],
 }
 
-impl<'v> Writes<'v> {
-    fn new(view: &'v View<'v>) -> Self {
-        Self {
-            view,
-            staged: Vec::new(),
-        }
-    }
-
+impl Writes<'_> {
     fn create_user(&mut self, account: &Account, name: &DisplayName) -> Result<Done, Error> {
         let user = &account.user_id;
         let id = user.as_str().as_bytes();
@@ -253,15 +251,6 @@ impl<'v> Writes<'v> {
             removed,
             ..Done::default()
         })
-    }
-
-    /// The picture of a profile, if it is in the store, too: what a damaged record most likely showed.
-    fn picture_that_is_there(&self, profile: &Profile) -> Result<Option<ShownPicture>, Error> {
-        let Some(picture) = &profile.picture else {
-            return Ok(None);
-        };
-        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
-        Ok(found.map(|_| ShownPicture::from(picture.clone())))
     }
 
     /// The way from an account's e-mail address to it, where there is one.
@@ -411,12 +400,21 @@ impl<'v> Writes<'v> {
         self.staged.push((table, key.to_vec(), Some(bytes.into())));
     }
 
+    /// Removes a key. Where nothing can be removed, a part of a picture stays as garbage; for anything else it is an error.
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
+        if table == Table::Chunks && self.fragile.contains(&table) {
+            return;
+        }
         self.staged.push((table, key.to_vec(), None));
     }
 
     /// Puts everything into the transaction, if all the pages that it will touch can be read.
     fn put(self) -> Result<bool, Error> {
+        let mut removed = self.staged.iter().filter(|(_, _, value)| value.is_none());
+        if removed.any(|(table, _, _)| self.fragile.contains(table)) {
+            let (what, detail) = (What::Record, "pages beside it cannot be read".to_owned());
+            return Err(Error::Damaged { what, detail });
+        }
         // sled reads the old value of each key that is written. Reading them all first leaves only steps that cannot
         // fail, as the transaction then has them at hand.
         for (table, key, _) in &self.staged {

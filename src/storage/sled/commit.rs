@@ -16,13 +16,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender, WeakSender};
 use tokio::sync::oneshot;
 
 use crate::storage::Error;
 use crate::storage::data_dir::DataDir;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::change::Done;
+use crate::storage::sled::closed;
 use crate::storage::sled::compact::Copy;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::failed;
@@ -30,6 +31,7 @@ use crate::storage::sled::engine::guarded;
 use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::headroom;
 use crate::storage::sled::neighbours;
+use crate::storage::sled::neighbours::Fragile;
 use crate::storage::sled::opening;
 use crate::storage::sled::real_sync;
 use crate::storage::sled::reserve::Reserve;
@@ -63,6 +65,50 @@ pub(super) enum Request {
 
 /// A piece of work that reads, and tells its result itself.
 pub(super) type Reading = Box<dyn FnOnce(&Engine) + Send>;
+
+/// Asks the thread from elsewhere than the store, which it does not keep open.
+#[derive(Clone, Debug)]
+pub(super) struct Asking(WeakSender<Request>);
+
+impl Asking {
+    /// Asks by way of the store's requests.
+    pub(super) fn of(requests: &Sender<Request>) -> Self {
+        Self(requests.downgrade())
+    }
+
+    /// See [`read_alone`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`], and what `look_up` answers.
+    pub(super) async fn read_alone<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let requests = self.0.upgrade().ok_or_else(closed)?;
+        read_alone(&requests, look_up).await
+    }
+}
+
+/// Reads in the writing thread, between two changes.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`], and what `look_up` answers.
+pub(super) async fn read_alone<T: Send + 'static>(
+    requests: &Sender<Request>,
+    look_up: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (answer, outcome) = oneshot::channel();
+    let reading: Reading = Box::new(move |engine| {
+        let found = guarded("read from the database", || look_up(engine));
+        // A caller that has gone away does not want to know.
+        drop(answer.send(found));
+    });
+    let sent = requests.send(Request::Read(reading)).await;
+    sent.map_err(|_| closed())?;
+    outcome.await.map_err(|_| not_open())?
+}
 
 /// Starts the thread.
 ///
@@ -247,15 +293,15 @@ impl Committer {
         let engine = self.shared.engine.blocking_read();
         let engine = engine.as_ref().ok_or_else(not_open)?;
         let syncs_before = real_sync::calls();
-        for change in changes {
-            neighbours::remember(engine, change);
-        }
+        self.shared.snapshots.keep(engine, &self.shared, changes);
+        let remember = |change: &&Change| neighbours::remember(engine, change);
+        let fragile: Vec<Fragile> = changes.iter().map(remember).collect();
         let Committed {
             outcomes,
             sequence,
             touched,
         } = guarded("write to the database", || {
-            transaction::commit(engine, changes)
+            transaction::commit(engine, changes, &fragile)
         })?;
         self.shared.touched.note(touched);
         let Some(sequence) = sequence else {

@@ -3,7 +3,9 @@
 //! 1. A copy is made in `db.new`, a bounded part at a time, while reads and writes go on. Keys that are written
 //!    meanwhile are noted by the writing thread once their commit can be seen, and copied again.
 //! 2. Everything is compared with the original.
-//! 3. Between two commits the writing thread copies the last noted keys, syncs, and puts the copy in the place of the
+//! 3. If the copy is not smaller, it is let go. sled takes segments into use faster than it frees others while much is
+//!    written, so one of a database without much unused space may be larger.
+//! 4. Between two commits the writing thread copies the last noted keys, syncs, and puts the copy in the place of the
 //!    database ([`exchange`]). Reads and writes wait for no more than that: the old files are removed by a thread.
 //!
 //! A stop at any moment leaves `db` as the old database or the new one, whole and equal; what else there is goes away
@@ -252,6 +254,11 @@ impl Copy {
         let schema = original.schema.load(Ordering::Relaxed);
         copy.schema.store(schema, Ordering::Relaxed);
         commit::flush(copy)
+    }
+
+    /// Bytes of its files.
+    pub(super) fn size_bytes(&self) -> u64 {
+        size_bytes(&self.directory)
     }
 
     /// The engine, which goes on as the store's.

@@ -14,14 +14,13 @@
 //! the server down.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fs;
 use std::io;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use std::time::Instant;
 
@@ -243,7 +242,7 @@ impl Lookup for Engine {
     }
 }
 
-/// Runs a call into sled; a panic in there becomes an error.
+/// Runs a call into sled; a panic in there becomes an error, and is told of as one.
 ///
 /// # Errors
 ///
@@ -252,10 +251,47 @@ pub(super) fn guarded<T>(
     attempt: &'static str,
     call: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+    keep_panics_quiet();
+    let before = IS_GUARDED.replace(true);
+    let answer = catch_unwind(AssertUnwindSafe(call));
+    IS_GUARDED.set(before);
+    answer.unwrap_or_else(|panic| {
         let source = Arc::new(Panicked(panic_text(panic.as_ref())));
         Err(Error::Io { attempt, source })
     })
+}
+
+/// Why a database could not be opened, if that is for what its files hold.
+pub(super) fn damage(error: &Error) -> Option<String> {
+    match error {
+        Error::Damaged { detail, .. } => Some(detail.clone()),
+        Error::Io { source, .. } if source.is::<Panicked>() => {
+            tracing::debug!(cause = %source, "the database cannot be opened");
+            Some("its pages do not fit together".to_owned())
+        }
+        _ => None,
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in [`guarded`].
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What becomes an error is not printed as well, as the standard library does with every panic.
+fn keep_panics_quiet() {
+    static ONCE: Once = Once::new();
+    if std::thread::panicking() {
+        return;
+    }
+    ONCE.call_once(|| {
+        let print = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                print(panic);
+            }
+        }));
+    });
 }
 
 /// The error for a failure of sled.

@@ -22,10 +22,15 @@ use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup as _;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::failed;
+use crate::storage::sled::engine::guarded;
+use crate::storage::sled::gap;
+use crate::storage::sled::gap::Gap;
+use crate::storage::sled::walk;
 use crate::storage::upkeep::Forwarded;
 
 /// Records that one step looks at.
 const STEP_RECORDS_MAX: usize = 512;
+const ATTEMPT: &str = "walk over the database";
 /// The tables with records that last. Those of `meta` are written anew by every commit.
 const TABLES: [Table; 5] = [
     Table::Accounts,
@@ -48,28 +53,38 @@ pub(super) struct Step {
 ///
 /// [`Error::NotFound`] for a place that no such walk has made; those of the database.
 pub(super) fn look(engine: &Engine, from: Option<&Place>) -> Result<Step, Error> {
-    let (number, after) = match from {
-        None => (0, None),
-        Some(Place(bytes)) => {
-            let (number, key) = bytes.split_first().ok_or(Error::NotFound(What::Record))?;
-            (*number, Some(key).filter(|key| !key.is_empty()))
-        }
-    };
+    let (place, included) = walk::included(from.unwrap_or(&Place(vec![0])));
+    let (number, after) = place.0.split_first().ok_or(Error::NotFound(What::Record))?;
+    let number = *number;
     let table = *TABLES
         .get(usize::from(number))
         .ok_or(Error::NotFound(What::Record))?;
     let (kind, current) = version_of(table);
-    let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-    let range = engine
-        .table(table)
-        .range::<&[u8], _>((begin, Bound::Unbounded));
+    let begin = walk::bound(after, included);
+    let range = (begin, Bound::Unbounded);
+    let mut entries = engine.table(table).range::<&[u8], _>(range);
     let mut versions = BTreeMap::new();
     let mut old = Vec::new();
     let mut damaged = 0_u64;
-    let mut last = None;
+    let mut last: Option<::sled::IVec> = None;
+    let mut behind_gap = None;
     let mut count = 0_usize;
-    for entry in range.take(STEP_RECORDS_MAX) {
-        let (key, bytes) = entry.map_err(|error| failed("walk over the database", error))?;
+    while count < STEP_RECORDS_MAX {
+        let entry = guarded(ATTEMPT, || {
+            let entry = entries.next().transpose();
+            entry.map_err(|error| failed(ATTEMPT, error))
+        });
+        let (key, bytes) = match entry {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(error) if gap::is_local(engine, &error) => {
+                damaged = damaged.saturating_add(1);
+                let begin = last.as_deref().map_or(begin, Bound::Excluded);
+                behind_gap = Gap::behind(engine, table, begin, error)?.until;
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         count = count.saturating_add(1);
         match record::version(&bytes).filter(|_| anew(table, &key, &bytes).is_ok()) {
             Some(version) => {
@@ -83,8 +98,9 @@ pub(super) fn look(engine: &Engine, from: Option<&Place>) -> Result<Step, Error>
         }
         last = Some(key);
     }
-    let next = match last {
-        Some(key) if count == STEP_RECORDS_MAX => Some(Place([&[number], &*key].concat())),
+    let next = match (last, behind_gap) {
+        (_, Some(key)) => Some(walk::including(Place([&[number], key.as_slice()].concat()))),
+        (Some(key), None) if count == STEP_RECORDS_MAX => Some(Place([&[number], &*key].concat())),
         _ => number
             .checked_add(1)
             .filter(|number| usize::from(*number) < TABLES.len())

@@ -127,8 +127,11 @@ impl Committer {
             &mut self.reserve,
         )?;
         let put_back = put_back(&engine);
+        // sled takes damage in the log for its end. Better found now than at the next start.
+        let whole = opening::check_witness(&engine, &self.witness, &self.shared.data_dir);
         engine.release();
         put_back?;
+        whole?;
         data_dir::sync_directory(&path).map_err(|error| io_failed("close the database", error))
     }
 }

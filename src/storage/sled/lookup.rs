@@ -176,23 +176,46 @@ pub(super) fn users(
 ) -> Result<Vec<ListedUser>, Error> {
     let mut users = Vec::new();
     let mut bytes = 0_u64;
-    for ListedAccount { user_id, account } in accounts(engine, after, count)? {
-        let mut damage = Vec::new();
-        let whole = match account {
-            Ok(account) => whole(engine, account, &mut damage)?,
-            Err(error) => sound::<WholeUser>(Err(error), &mut damage)?,
-        };
-        bytes = bytes.saturating_add(whole.as_ref().map_or(0, picture_bytes));
-        users.push(ListedUser {
-            user_id,
-            whole,
-            damage,
-        });
+    for account in accounts(engine, after, count)? {
+        let user = listed(engine, account)?;
+        bytes = bytes.saturating_add(listed_bytes(&user));
+        users.push(user);
         if bytes >= bytes_max {
             break;
         }
     }
     Ok(users)
+}
+
+/// One user as in that list; none without an account.
+pub(super) fn user(engine: &Engine, user_id: &UserId) -> Result<Option<ListedUser>, Error> {
+    match account(engine, user_id) {
+        Err(Error::NotFound(_)) => Ok(None),
+        account @ (Ok(_) | Err(Error::Damaged { .. })) => {
+            let user_id = user_id.clone();
+            listed(engine, ListedAccount { user_id, account }).map(Some)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(engine: &Engine, account: ListedAccount) -> Result<ListedUser, Error> {
+    let ListedAccount { user_id, account } = account;
+    let mut damage = Vec::new();
+    let whole = match account {
+        Ok(account) => whole(engine, account, &mut damage)?,
+        Err(error) => sound::<WholeUser>(Err(error), &mut damage)?,
+    };
+    Ok(ListedUser {
+        user_id,
+        whole,
+        damage,
+    })
+}
+
+/// Bytes of the files of a listed user.
+pub(super) fn listed_bytes(user: &ListedUser) -> u64 {
+    user.whole.as_ref().map_or(0, picture_bytes)
 }
 
 /// Somebody with an account, as far as they can be read; none without a profile that can.

@@ -10,7 +10,6 @@ use crate::storage::sled::audit;
 use crate::storage::sled::audit::Entry;
 use crate::storage::sled::change::Done;
 use crate::storage::sled::change::Writes;
-use crate::storage::sled::chunk;
 use crate::storage::sled::counted;
 use crate::storage::sled::counted::Correction;
 use crate::storage::sled::engine::COUNTS_KEY;
@@ -57,9 +56,10 @@ impl Writes<'_> {
                 self.remove(Table::Keys, &entry.key);
                 Ok(Done::default())
             }
-            Problem::DamagedRecord | Problem::Inconsistent | Problem::WrongCounts => {
-                Ok(Done::default())
-            }
+            Problem::DamagedRecord
+            | Problem::UnreadablePages
+            | Problem::Inconsistent
+            | Problem::WrongCounts => Ok(Done::default()),
         }
     }
 
@@ -71,11 +71,7 @@ impl Writes<'_> {
         let Some(manifest) = found else {
             return Ok(Done::default());
         };
-        for blob in manifest.all_blobs() {
-            for key in chunk::keys(&manifest.owner, picture, blob) {
-                self.remove(Table::Chunks, &key);
-            }
-        }
+        self.remove_chunks(&manifest, picture)?;
         self.remove(Table::Pictures, &entry.key);
         let sizes_px = manifest.blobs.iter().map(|blob| blob.size_px).collect();
         Ok(Done {
@@ -89,9 +85,12 @@ impl Writes<'_> {
         let mut manifest = lookup::manifest(self.view, picture)?;
         if let Some(original) = manifest.original.take() {
             manifest.crop = None;
-            for key in chunk::keys(&manifest.owner, picture, original) {
-                self.remove(Table::Chunks, &key);
-            }
+            let only = PictureRecord {
+                blobs: Vec::new(),
+                original: Some(original),
+                ..manifest.clone()
+            };
+            self.remove_chunks(&only, picture)?;
             self.write(Table::Pictures, &entry.key, &manifest)?;
         }
         Ok(Done::default())

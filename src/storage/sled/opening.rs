@@ -24,6 +24,7 @@ use crate::storage::sled::SledStore;
 use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::commit;
 use crate::storage::sled::compact::Touched;
+use crate::storage::sled::engine;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup as _;
 use crate::storage::sled::engine::SEQUENCE_KEY;
@@ -32,6 +33,7 @@ use crate::storage::sled::engine::io_failed;
 use crate::storage::sled::exchange;
 use crate::storage::sled::reserve::Reserve;
 use crate::storage::sled::shared::Shared;
+use crate::storage::sled::snapshot::Snapshots;
 use crate::storage::sled::undo::Undo;
 use crate::storage::sled::witness;
 use crate::storage::sled::witness::Witness;
@@ -83,6 +85,7 @@ fn open_blocking(config: &config::Storage) -> Result<SledStore, Error> {
     let shared = Arc::new(Shared {
         engine: RwLock::new(Some(engine)),
         cache: RenditionCache::new(config.rendition_cache_bytes),
+        snapshots: Snapshots::default(),
         touched: Touched::default(),
         copying: Arc::default(),
         data_dir: config.data_dir.clone(),
@@ -135,7 +138,7 @@ pub(super) fn check_witness(
 ///
 /// # Errors
 ///
-/// Those of [`Engine::open`].
+/// Those of [`Engine::open`]; [`Error::Unavailable`] where the files are damaged, with what can be done.
 pub(super) fn open_engine(
     path: &Path,
     page_cache_bytes: u64,
@@ -151,6 +154,21 @@ pub(super) fn open_engine(
         }
         other => other,
     }
+    .map_err(|error| advised(error, path))
+}
+
+/// What an operator can do about a database that does not open.
+fn advised(error: Error, database: &Path) -> Error {
+    let Some(cause) = engine::damage(&error) else {
+        return error;
+    };
+    let data_dir = database.parent().unwrap_or(database).display();
+    Error::Unavailable(format!(
+        "the files in {} are damaged: {cause}. Restore a backup of {data_dir}; or, to begin with the users of an archive, \
+         move db and {} out of {data_dir}, which keeps the signing key, and run pockitd migrate import",
+        database.display(),
+        witness::FILE_NAME
+    ))
 }
 
 /// Whether an error says that there is no more room on the disk.

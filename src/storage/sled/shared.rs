@@ -17,6 +17,7 @@ use crate::storage::sled::cache::RenditionCache;
 use crate::storage::sled::compact::Touched;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::io_failed;
+use crate::storage::sled::snapshot::Snapshots;
 use crate::storage::sled::undo::Undo;
 
 /// What the thread and the readers share.
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     /// The database; none while it cannot be opened. Readers hold the lock for as long as they read.
     pub(super) engine: RwLock<Option<Engine>>,
     pub(super) cache: RenditionCache,
+    pub(super) snapshots: Snapshots,
     /// For a copy of the database that is being made.
     pub(super) touched: Touched,
     /// Held by that copy for as long as it has files.

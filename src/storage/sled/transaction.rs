@@ -27,6 +27,7 @@ use crate::storage::sled::engine::SEQUENCE_KEY;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::encode;
 use crate::storage::sled::engine::failed;
+use crate::storage::sled::neighbours::Fragile;
 use crate::storage::sled::undo::Undo;
 
 /// The tables inside a transaction: reads see what was written before in the same one.
@@ -53,15 +54,21 @@ pub(super) struct Committed {
     pub(super) touched: Vec<(Table, Vec<u8>)>,
 }
 
-/// Applies the changes, in order. Not durable before the next flush, and not shown to readers while the engine's
+/// Applies the changes, in order, each with where it is to remove nothing. Not durable before the next flush, and not shown to readers while the engine's
 /// [`Undo`] remembers what was before.
 ///
 /// # Errors
 ///
 /// Those of the database. Then some of the changes may be in it.
-pub(super) fn commit(engine: &Engine, changes: &[&Change]) -> Result<Committed, Error> {
+pub(super) fn commit(
+    engine: &Engine,
+    changes: &[&Change],
+    fragile: &[Fragile],
+) -> Result<Committed, Error> {
     let committed = in_one(engine, |view| {
-        let outcomes: Vec<_> = changes.iter().map(|change| change.apply(view)).collect();
+        let changes = changes.iter().zip(fragile);
+        let outcomes = changes.map(|(change, fragile)| change.apply(view, fragile));
+        let outcomes: Vec<_> = outcomes.collect();
         let wrote = |outcome: &Result<Done, Error>| outcome.as_ref().is_ok_and(|done| done.wrote);
         let sequence = outcomes.iter().any(wrote).then(|| {
             raise_schema(engine, view)?;

@@ -39,21 +39,33 @@ pub(super) async fn forward(
     Ok(seen)
 }
 
-/// Copies the database beside everything else, then has the writing thread put the copy in its place.
+/// Copies the database beside everything else, then has the writing thread put the copy in its place, if it is smaller.
 pub(super) async fn compact(store: &SledStore, watch: &Watch) -> Result<Compacted, Error> {
     // Dropped at an `.await`, it ends the work.
     let _stop = StopWhenDropped(watch.clone());
-    let database = store.shared.database_path();
-    let bytes_before = compact::size_bytes(&database);
     let (shared, watch) = (Arc::clone(&store.shared), watch.clone());
-    let copying = tokio::task::spawn_blocking(move || Copy::make(&shared, &watch));
-    let copy = copying.await.map_err(|_| closed())??;
-    let (answer, outcome) = oneshot::channel();
-    store.request(Request::Exchange(copy, answer)).await?;
-    outcome.await.map_err(|_| closed())??;
+    let copying = tokio::task::spawn_blocking(move || {
+        let copy = Copy::make(&shared, &watch)?;
+        let bytes_before = compact::size_bytes(&shared.database_path());
+        let bytes_anew = copy.size_bytes();
+        // One that is not is let go here, where waiting for its files keeps nobody else waiting.
+        let smaller = Some(copy).filter(|_| bytes_anew < bytes_before);
+        Ok((bytes_before, bytes_anew, smaller))
+    });
+    let (bytes_before, bytes_anew, smaller) = copying.await.map_err(|_| closed())??;
+    let replaced = smaller.is_some();
+    let mut bytes_after = bytes_before;
+    if let Some(copy) = smaller {
+        let (answer, outcome) = oneshot::channel();
+        store.request(Request::Exchange(copy, answer)).await?;
+        outcome.await.map_err(|_| closed())??;
+        bytes_after = compact::size_bytes(&store.shared.database_path());
+    }
     Ok(Compacted {
         bytes_before,
-        bytes_after: compact::size_bytes(&database),
+        bytes_after,
+        bytes_anew,
+        replaced,
     })
 }
 

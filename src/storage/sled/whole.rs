@@ -2,7 +2,7 @@
 //! the upload where it is kept.
 
 use crate::domain::picture::{Picture, PictureId, Rendition};
-use crate::domain::user::UserId;
+use crate::domain::user::{Profile, UserId};
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::record::{BlobRecord, PictureRecord, ShownPicture};
@@ -47,7 +47,8 @@ impl Writes<'_> {
         self.write(Table::Pictures, picture.id.as_bytes(), &manifest)
     }
 
-    /// Removes manifest and chunks of a picture.
+    /// Removes manifest and chunks of a picture. All chunks of one stay that has some on pages that cannot be read, as
+    /// garbage: whoever has it must be able to be without.
     pub(super) fn drop_picture(
         &mut self,
         owner: &UserId,
@@ -57,28 +58,103 @@ impl Writes<'_> {
             return Ok(None);
         };
         match lookup::manifest(self.view, picture.id) {
-            Ok(manifest) => {
-                for blob in manifest.all_blobs() {
-                    for key in chunk::keys(owner, picture.id, blob) {
-                        self.remove(Table::Chunks, &key);
-                    }
-                }
+            // By a mistake, the profile points at the picture of somebody else, who keeps it.
+            Ok(manifest) if manifest.owner != *owner => {
+                return Ok(Some((picture.id, picture.sizes_px)));
             }
+            Ok(manifest) => self.remove_chunks(&manifest, picture.id)?,
             // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
             // other. What lies behind a gap is left to the garbage collection.
             Err(Error::Damaged { .. } | Error::NotFound(_)) => {
-                for size_px in picture.sizes_px.iter().chain(&[BlobRecord::ORIGINAL]) {
-                    for key in chunk::keys_from_first(owner, picture.id, *size_px) {
-                        if self.view.find(Table::Chunks, &key)?.is_none() {
-                            break;
-                        }
-                        self.remove(Table::Chunks, &key);
-                    }
+                let begin = self.staged.len();
+                let sizes_px = picture.sizes_px.iter().chain(&[BlobRecord::ORIGINAL]);
+                let mut firsts =
+                    sizes_px.map(|size_px| chunk::keys_from_first(owner, picture.id, *size_px));
+                let remove = |all, keys| Ok(all && self.remove_readable(keys, true)?);
+                if !firsts.try_fold(true, remove)? {
+                    self.staged.truncate(begin);
                 }
             }
             Err(error) => return Err(error),
         }
-        self.remove(Table::Pictures, picture.id.as_bytes());
+        if self.has_pages_of(Table::Pictures, picture.id.as_bytes())? {
+            self.remove(Table::Pictures, picture.id.as_bytes());
+        }
         Ok(Some((picture.id, picture.sizes_px)))
+    }
+
+    /// Removes all chunks of a picture, or none: not those beside what cannot be read.
+    pub(super) fn remove_chunks(
+        &mut self,
+        manifest: &PictureRecord,
+        picture: PictureId,
+    ) -> Result<(), Error> {
+        let begin = self.staged.len();
+        for blob in manifest.all_blobs() {
+            let keys = chunk::keys(&manifest.owner, picture, blob);
+            if !self.remove_readable(keys, false)? {
+                self.staged.truncate(begin);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes chunks, or only those up to the first that is not there; whether none of them is on a page that cannot be
+    /// read.
+    fn remove_readable(
+        &mut self,
+        keys: impl Iterator<Item = Vec<u8>>,
+        up_to_a_gap: bool,
+    ) -> Result<bool, Error> {
+        for key in keys {
+            match self.view.find(Table::Chunks, &key) {
+                Ok(Some(_)) => self.remove(Table::Chunks, &key),
+                Ok(None) if up_to_a_gap => break,
+                Ok(None) => {}
+                Err(Error::Damaged { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the page that has a key, or would have it, can be read.
+    fn has_pages_of(&self, table: Table, key: &[u8]) -> Result<bool, Error> {
+        match self.view.find(table, key) {
+            Ok(_) => Ok(true),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The picture of a profile, if the store has it of that user, too: what a damaged record most likely showed.
+    pub(super) fn picture_that_is_there(
+        &self,
+        profile: &Profile,
+    ) -> Result<Option<ShownPicture>, Error> {
+        let Some(picture) = &profile.picture else {
+            return Ok(None);
+        };
+        let is_theirs = match lookup::manifest(self.view, picture.id) {
+            Ok(manifest) => manifest.owner == profile.user_id,
+            Err(Error::NotFound(_)) => false,
+            // Its parts tell whose it is.
+            Err(Error::Damaged { .. }) => self.has_parts(&profile.user_id, picture)?,
+            Err(error) => return Err(error),
+        };
+        Ok(is_theirs.then(|| ShownPicture::from(picture.clone())))
+    }
+
+    /// Whether there is a first part of any size of a picture of that user.
+    fn has_parts(&self, user: &UserId, picture: &Picture) -> Result<bool, Error> {
+        for size_px in &picture.sizes_px {
+            for key in chunk::keys_from_first(user, picture.id, *size_px).take(1) {
+                if self.view.find(Table::Chunks, &key)?.is_some() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }

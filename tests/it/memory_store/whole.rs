@@ -1,13 +1,31 @@
 //! One state of the store in memory: what belongs together in it.
 
+use async_trait::async_trait;
 use pockitd::domain::picture::{Picture, PictureId, Rendition};
 use pockitd::domain::user::{Account, Profile, UserId};
-use pockitd::storage::listed::ListedUser;
+use pockitd::storage::listed::{ListedUser, Snapshot};
 use pockitd::storage::upkeep::{Keyed, KeyedUpload, Making};
 use pockitd::storage::{Edit, Error, StoredRendition, What, WholeUser};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::State;
+
+/// A state that nobody changes, and up to whom it was handed out.
+#[derive(Debug)]
+pub(super) struct Frozen {
+    pub(super) state: State,
+    pub(super) passed: Option<UserId>,
+}
+
+#[async_trait]
+impl Snapshot for Frozen {
+    async fn users(&mut self, count: usize, bytes_max: u64) -> Result<Vec<ListedUser>, Error> {
+        let page = self.state.users(self.passed.as_ref(), count, bytes_max);
+        let last = page.last().map(|user| user.user_id.clone());
+        self.passed = last.or_else(|| self.passed.take());
+        Ok(page)
+    }
+}
 
 impl State {
     pub(super) fn is_shown(&self, id: PictureId) -> bool {
@@ -110,12 +128,7 @@ impl State {
         self.making.remove(&picture.id);
     }
 
-    pub(super) fn users(
-        &self,
-        after: Option<&UserId>,
-        count: usize,
-        bytes_max: u64,
-    ) -> Vec<ListedUser> {
+    fn users(&self, after: Option<&UserId>, count: usize, bytes_max: u64) -> Vec<ListedUser> {
         let behind = |account: &&Account| after.is_none_or(|after| account.user_id > *after);
         let mut bytes = 0;
         let mut users = Vec::new();

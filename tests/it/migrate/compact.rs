@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::live::Uploads;
 use super::{Origin, archive, entries, home, hostile, import};
 use crate::support::process::Process;
+use crate::support::raw::lengthen;
 use crate::support::server::Home;
 use crate::support::{DEADLINE, Server};
 
@@ -30,17 +31,22 @@ pub fn exported(home: &Home) -> Vec<(String, Vec<u8>)> {
 
 /// A store with as many users as the archive of one is multiplied by.
 pub fn filled(users: usize) -> Home {
+    let home = home();
+    fill(&home, users);
+    home
+}
+
+fn fill(home: &Home, users: usize) {
     let origin = Origin::new();
     let many = hostile::multiplied(&entries(&origin.export()), users);
-    let home = home();
-    import(&home, &[&archive(&home, &many)]);
-    home
+    import(home, &[&archive(home, &many)]);
 }
 
 #[test]
 fn text_says_the_bytes_before_and_after_and_nothing_is_left_behind() {
     let home = filled(20);
     let before = exported(&home);
+    lengthen(&home.data_dir());
 
     let said = home.run(&["migrate", "compact"]).expect(0).stdout;
 
@@ -54,10 +60,38 @@ fn text_says_the_bytes_before_and_after_and_nothing_is_left_behind() {
 }
 
 #[test]
+fn store_that_would_not_get_smaller_stays_and_that_is_said_offline_and_beside_a_server() {
+    let mut server = Server::start();
+    server.stop();
+    fill(server.home(), 20);
+    let before = exported(server.home());
+    let run = |home: &Home, arguments: &[&str]| {
+        let arguments = [&["migrate", "compact"], arguments].concat();
+        home.run(&arguments).expect(0).stdout
+    };
+    let stays = |home: &Home| {
+        let said = run(home, &["--json"]);
+        let sizes: Value = serde_json::from_str(&said).unwrap();
+        let of = |key: &str| sizes[key].as_u64().unwrap();
+        assert!(of("bytes_after") <= of("bytes_before"), "{said}");
+        sizes["replaced"] == false
+    };
+
+    // A few times it may be a little smaller, as some work goes on by the clock.
+    assert!((0..6).any(|_| stays(server.home())));
+    let mut said = (0..6).map(|_| run(server.home(), &[]));
+    assert!(said.any(|said| said.ends_with(", so it stays as it is\n")));
+    server.restart();
+    assert!((0..6).any(|_| stays(server.home())));
+    assert!(exported(server.home()) == before);
+}
+
+#[test]
 fn killed_at_any_moment_the_store_is_whole() {
     let home = filled(150);
     let whole = exported(&home);
     for step in 0..12 {
+        lengthen(&home.data_dir());
         let mut process = Process::start(&mut home.command(&["migrate", "compact"]), b"");
         process.wait(Duration::from_millis(step * 25));
         process.signal(Signal::KILL);

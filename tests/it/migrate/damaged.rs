@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::rerender::with;
 use super::{entries, home, import};
-use crate::store::noise;
-use crate::support::fixtures::jpeg_of;
+use crate::store::{account, user, usual_picture};
 use crate::support::process::{Outcome, assert_failed};
 use crate::support::raw::Raw;
 use crate::support::server::Home;
@@ -107,50 +106,89 @@ fn list_of_users_and_rerendering_go_on_behind_a_damaged_account() {
     assert_eq!(made.code, Some(1), "{made:?}");
     assert!(
         made.stdout
-            .contains("6 pictures: 3 made anew of the upload, 0"),
+            .contains("6 pictures: 3 made anew of the upload, 1 of the largest rendition (1 as the upload is damaged)"),
         "{made:?}"
     );
     assert!(!made.stdout.contains("did not do it"), "{made:?}");
     // The one whose files were damaged is whole again. For the others running it again cannot help.
     assert!(
         made.stderr
-            .contains("3 pictures were not made anew and stay as they were\n"),
+            .contains("2 pictures were not made anew and stay as they were\n"),
         "{made:?}"
     );
 }
 
-#[test]
-fn export_goes_on_where_pages_of_the_accounts_cannot_be_read() {
-    let mut server = Server::start();
-    let users: Vec<User> = (0..40).map(|_| server.user()).collect();
-    // What comes now is written behind them, so that the end of the log, which is read when it is opened, is sound.
-    for seed in 0..12 {
-        let photo = jpeg_of(&noise(seed, 640 * 640 * 3), 640, 640, 90);
-        server.upload(&users[0], &photo).expect(200);
-    }
-    server.stop();
-    let file = server.home().data_dir().join("db/db");
-    let whole = std::fs::read(&file).unwrap();
-    let name = b"\"password_hash\"";
-    let places: Vec<usize> = (0..whole.len() - name.len())
-        .filter(|place| whole[*place..].starts_with(name))
+/// A stopped server with so many users, with pictures or without, and its log.
+fn many(count: u64, with_pictures: bool) -> (Server, Vec<String>, Vec<u8>) {
+    let ids: Vec<String> = (0..count)
+        .map(|number| format!("user{number:02}"))
         .collect();
+    let fill = async |data_dir| {
+        let config = pockitd::config::Storage {
+            data_dir,
+            free_bytes_min: 0,
+            ..pockitd::config::Storage::default()
+        };
+        let store = pockitd::storage::open(&config).await.unwrap();
+        for (seed, id) in (0..).zip(&ids) {
+            let created = store.create_user(account(id), "Some".parse().unwrap());
+            created.await.unwrap();
+            if with_pictures {
+                let (shown, files) = usual_picture(seed);
+                let owner = user(id);
+                let stored = store.replace_picture(&owner, shown, files);
+                stored.await.unwrap();
+            }
+        }
+        // What comes now is written behind them, so that the end of the log, which is read when it is opened, is sound.
+        for seed in 1_000..1_080 {
+            let (shown, files) = usual_picture(seed);
+            let owner = user(&ids[0]);
+            let stored = store.replace_picture(&owner, shown, files);
+            stored.await.unwrap();
+        }
+        store.close().await.unwrap();
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut server = Setup::new().start_after(|home| runtime.block_on(fill(home.data_dir())));
+    server.stop();
+    let log = std::fs::read(server.home().data_dir().join("db/db")).unwrap();
+    (server, ids, log)
+}
+
+/// Damages the log where such bytes are, until a look at it finds what is looked for.
+fn damaged_where<T>(
+    server: &Server,
+    whole: &[u8],
+    bytes: &[u8],
+    mut look: impl FnMut(&Home, usize) -> Option<T>,
+) -> T {
+    let places = memchr::memmem::find_iter(whole, bytes).collect::<Vec<_>>();
     // Where the database looks when it opens depends on chance, and so does what is still in use: places are damaged many
     // at a time, then fewer, until it opens and misses somebody.
     let groups = [16, 4, 1].map(|size| places.chunks(size));
-    let said = groups.into_iter().flatten().find_map(|group| {
-        let mut bytes = whole.clone();
+    let mut groups = groups.into_iter().flatten().enumerate();
+    let found = groups.find_map(|(number, group)| {
+        let mut bytes = whole.to_vec();
         for place in group {
             bytes[*place] ^= 1;
         }
-        std::fs::write(&file, bytes).unwrap();
-        let archive = format!("{}-{}.tar", group[0], group.len());
-        let said = server.home().run(&["migrate", "export", &archive]);
+        std::fs::write(server.home().data_dir().join("db/db"), bytes).unwrap();
+        look(server.home(), number)
+    });
+    found.expect("there is such a place")
+}
+
+#[test]
+fn export_goes_on_where_pages_of_the_accounts_cannot_be_read() {
+    let (server, users, log) = many(40, false);
+
+    let said = damaged_where(&server, &log, b"\"password_hash\"", |home, number| {
+        let said = home.run(&["migrate", "export", &format!("{number}.tar")]);
         said.stderr.contains("whole but for").then_some(said)
     });
-    let said = said.unwrap();
 
-    let named = |user: &&User| said.stderr.contains(&format!("{}: ", user.id));
+    let named = |id: &&String| said.stderr.contains(&format!("{id}: "));
     let findings = users.iter().filter(named).count();
     assert!(findings > 0);
     let exported = format!("exported {} users", users.len() - findings);
@@ -159,6 +197,95 @@ fn export_goes_on_where_pages_of_the_accounts_cannot_be_read() {
     let listed = server.home().run(&["user", "list"]);
     assert_eq!(listed.code, Some(1), "{listed:?}");
     assert_eq!(listed.stdout.lines().count(), users.len() - findings);
+}
+
+#[test]
+fn check_goes_on_behind_pages_that_cannot_be_read() {
+    let (mut server, users, log) = many(40, false);
+
+    let said = damaged_where(&server, &log, b"\"password_hash\"", |home, _| {
+        let said = home.run(&["check", "store"]);
+        let lines = said.stdout.lines();
+        let stretches = lines.filter(|line| line.starts_with("unreadable pages: accounts, "));
+        // Behind one, so that there is something that is read before it and after.
+        let inner = stretches.filter(|line| line.contains("behind") && line.contains("up to"));
+        (inner.count() > 0).then_some(said)
+    });
+
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let last = said.stdout.lines().last().unwrap();
+    assert!(
+        last.contains("looked at 40 profiles, 1 pictures"),
+        "{said:?}"
+    );
+    // The users on the page are named, too: they have a profile, whose account cannot be read. Nobody else is.
+    let named = users.iter();
+    let named = named.filter(|id| said.stdout.contains(&format!("{id:?}: ")));
+    let named = named.count();
+    assert!((1..40).contains(&named), "{said:?}");
+    let status = server.home().run(&["migrate", "status"]);
+    assert_eq!(status.code, Some(1), "{status:?}");
+    assert!(status.stdout.contains("account: "), "{status:?}");
+    assert!(
+        status.stdout.contains("profile: 40 of version"),
+        "{status:?}"
+    );
+    // Nothing is taken for garbage by that.
+    let collected = server
+        .home()
+        .run(&["gc-pictures", "--repair", "--older-than", "1"]);
+    let collected = collected.expect(0);
+    assert!(collected.stdout.contains(" 0 put right"), "{collected:?}");
+    server.restart();
+    let beside = server.home().run(&["check", "store"]);
+    assert_eq!((beside.code, &beside.stdout), (said.code, &said.stdout));
+}
+
+#[test]
+fn picture_on_pages_that_cannot_be_read_is_taken_away_by_a_repair() {
+    let (mut server, users, log) = many(20, true);
+    let part = &usual_picture(10).1[0].bytes[20_000..20_024];
+
+    damaged_where(&server, &log, part, |home, _| {
+        let said = home.run(&["check", "store"]);
+        let is_there = said
+            .stdout
+            .contains("unreadable pages: parts of pictures, ");
+        is_there.then_some(())
+    });
+    let repaired = server.home().run(&["gc-pictures", "--repair"]).expect(0);
+
+    server.restart();
+    let profile = |id: &String| {
+        let reply = server.get(&format!("/api/users/{id}/profile/"));
+        reply.expect(200).json()
+    };
+    let profiles: Vec<Value> = users.iter().map(profile).collect();
+    let (with, without): (Vec<_>, Vec<_>) = profiles
+        .iter()
+        .partition(|profile| profile["has_picture"] == true);
+    assert!(!with.is_empty() && !without.is_empty(), "{repaired:?}");
+    let reset = format!("; {} profiles reset; ", without.len());
+    assert!(repaired.stdout.contains(&reset), "{repaired:?}");
+    for profile in with {
+        let url = server.path(&profile["profile_picture_url"]);
+        server.get(&url).expect(200);
+    }
+    // What cannot be read stays, and what lies beside it, for the database would have to read it to remove that.
+    let checked = server.home().run(&["check", "store"]);
+    assert_eq!(checked.code, Some(1));
+    let lines = checked.stdout.lines();
+    let left = ["unreadable pages: ", "orphan part: "];
+    let others = lines.filter(|line| !left.iter().any(|left| line.starts_with(left)));
+    assert_eq!(others.count(), 1, "{checked:?}");
+    let exported = server.home().run(&["migrate", "export", "all.tar"]);
+    exported.expect(0);
+    // Whoever writes beside it gets along, and nobody else notices.
+    for id in &users {
+        server.home().run(&["user", "delete", id]).expect(0);
+    }
+    server.get("/readyz").expect(200);
+    server.user_with_picture();
 }
 
 /// An archive of a sound store, and one in which some of its users are damaged.

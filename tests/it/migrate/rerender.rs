@@ -29,6 +29,8 @@ fn counted(pictures: u64, named: &[(&str, u64)]) -> Value {
         "from_original",
         "from_rendition",
         "refused_originals",
+        "damaged_originals",
+        "damaged_renditions",
         "unchanged",
         "too_small",
         "gone",
@@ -338,18 +340,61 @@ fn damaged_upload_is_found_and_forgotten_and_the_picture_stays() {
         checked.stdout.starts_with("unreadable original"),
         "{checked:?}"
     );
-    with(server.home(), "picture.quality", "50");
-    assert_failed_for(&server, &user);
     let gc = server.home().run(&["gc-pictures", "--repair"]).expect(0);
     assert!(gc.stdout.contains("put right"), "{gc:?}");
 
     server.home().run(&["check", "store"]).expect(0);
+    with(server.home(), "picture.quality", "50");
     assert_eq!(rerender(server.home(), &[])["from_rendition"], json!(1));
     server.restart();
     assert_eq!(
         server.profile(&user)["picture"]["width"],
         before["picture"]["width"]
     );
+}
+
+#[test]
+fn damaged_upload_gives_way_to_the_largest_rendition() {
+    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
+    let (mut server, user, _) = uploaded(
+        small.set("picture.keep_original", "true"),
+        "orientation-6.jpg",
+    );
+    server.stop();
+    Raw::open(&server.home().data_dir()).damage_original(&user.id);
+    with(server.home(), "picture.sizes_px", "[96, 48]");
+
+    let counts = counted(1, &[("from_rendition", 1), ("damaged_originals", 1)]);
+    assert_eq!(rerender(server.home(), &["--dry-run"]), counts);
+    assert_eq!(rerender(server.home(), &[]), counts);
+
+    assert_eq!(
+        rerender(server.home(), &[]),
+        counted(1, &[("unchanged", 1)])
+    );
+    server.home().run(&["check", "store"]).expect(0);
+    server.restart();
+    assert_eq!(sides(&server, &server.profile(&user)), [48]);
+}
+
+#[test]
+fn damaged_rendition_gives_way_to_the_next_smaller_one() {
+    let small = Setup::new().set("picture.sizes_px", "[128, 64, 32]");
+    let (mut server, user, _) = uploaded(small, "orientation-6.jpg");
+    server.stop();
+    let raw = Raw::open(&server.home().data_dir());
+    // Of the largest, whose number comes last.
+    raw.damage_last(&raw.picture_of(&user.id));
+    drop(raw);
+    with(server.home(), "picture.sizes_px", "[96, 48, 24]");
+
+    let said = server.home().run(&["migrate", "rerender"]).expect(0);
+
+    let words = "1 of the largest rendition (1 of a smaller one, as the largest is damaged)";
+    assert!(said.stdout.contains(words), "{said:?}");
+    server.home().run(&["check", "store"]).expect(0);
+    server.restart();
+    assert_eq!(sides(&server, &server.profile(&user)), [48, 24]);
 }
 
 /// The picture cannot be made anew, and the user is named.

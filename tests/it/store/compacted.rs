@@ -67,6 +67,7 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
         alone.bytes_before, alone.bytes_after
     );
     // How much there was before depends on how many changes shared a transaction.
+    assert!(alone.replaced, "{alone:?}");
     assert!(alone.bytes_after < alone.bytes_before, "{alone:?}");
     assert!(alone.bytes_after < 5_000_000, "{alone:?}");
     assert!(watch.done() > USERS);
@@ -80,6 +81,47 @@ async fn space_of_replaced_pictures_comes_back_beside_writes() {
     store.close().await.unwrap();
     let store = place.open().await;
     has_the_last(&store, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copy_that_is_not_smaller_is_let_go_and_the_store_goes_on() {
+    let place = Directory::new();
+    let store = churned(&place).await;
+    let inode = || {
+        let log = std::fs::metadata(place.config().data_dir.join("db/db"));
+        std::os::unix::fs::MetadataExt::ino(&log.unwrap())
+    };
+
+    let mut kept = 0;
+    for _ in 0..4 {
+        let before = inode();
+        let compacted = store.compact(&Watch::default()).await.unwrap().unwrap();
+        assert_eq!(inode() != before, compacted.replaced, "{compacted:?}");
+        assert!(!place.config().data_dir.join("db.new").exists());
+        if compacted.replaced {
+            assert!(
+                compacted.bytes_anew < compacted.bytes_before,
+                "{compacted:?}"
+            );
+            assert!(
+                compacted.bytes_after < compacted.bytes_before,
+                "{compacted:?}"
+            );
+        } else {
+            assert_eq!(compacted.bytes_after, compacted.bytes_before);
+            assert!(
+                compacted.bytes_anew >= compacted.bytes_before,
+                "{compacted:?}"
+            );
+            kept += 1;
+        }
+    }
+
+    assert!(kept > 0);
+    has_the_last(&store, 1).await;
+    churn(&store, 2).await;
+    store.close().await.unwrap();
+    has_the_last(&place.open().await, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +216,7 @@ async fn closing_ends_a_compaction_and_leaves_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn users_are_read_in_pages_of_one_moment() {
+async fn pages_of_users_end_with_their_bytes() {
     let place = Directory::new();
     let store = place.open().await;
     for number in 0..5 {
@@ -188,12 +230,11 @@ async fn users_are_read_in_pages_of_one_moment() {
             .unwrap();
     }
 
-    let two = store.users(None, 2, u64::MAX).await.unwrap();
-    let one = store.users(Some(&user("user1")), 2, 1).await.unwrap();
-    let none = store
-        .users(Some(&user("user4")), 2, u64::MAX)
-        .await
-        .unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+    let two = snapshot.users(2, u64::MAX).await.unwrap();
+    let one = snapshot.users(2, 1).await.unwrap();
+    let last = snapshot.users(9, u64::MAX).await.unwrap();
+    let none = snapshot.users(2, u64::MAX).await.unwrap();
 
     let ids = |users: &[ListedUser]| -> Vec<String> {
         users.iter().map(|user| user.user_id.to_string()).collect()
@@ -206,5 +247,6 @@ async fn users_are_read_in_pages_of_one_moment() {
         ["user2"],
         "a page ends with its bytes, but never before its first user"
     );
+    assert_eq!(ids(&last), ["user3", "user4"]);
     assert!(none.is_empty());
 }

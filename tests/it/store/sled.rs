@@ -187,6 +187,58 @@ async fn half_written_snapshot_does_not_keep_the_store_shut() {
     place.open().await.ready().await.unwrap();
 }
 
+#[tokio::test]
+async fn log_that_was_damaged_meanwhile_is_said_when_the_store_is_closed() {
+    let place = Directory::new();
+    let store = place.open().await;
+    for number in 0..20 {
+        let created = store.create_user(account(&format!("user{number}")), "Some".parse().unwrap());
+        created.await.unwrap();
+    }
+    let log = place.config().data_dir.join("db/db");
+    let mut bytes = fs::read(&log).unwrap();
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes, b"user10").collect();
+    for place in &places {
+        bytes[*place] ^= 1;
+    }
+    assert!(!places.is_empty());
+    fs::write(&log, bytes).unwrap();
+
+    let closed = store.close().await;
+
+    assert!(closed.is_err(), "{closed:?}");
+    assert!(storage::open(&place.config()).await.is_err());
+}
+
+#[tokio::test]
+async fn database_with_damaged_files_is_refused_with_what_can_be_done() {
+    let place = Directory::new();
+    place.open().await.close().await.unwrap();
+    let files = fs::read_dir(place.config().data_dir.join("db")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let snapshot = files.find(|file| file.to_string_lossy().contains("snap."));
+    let snapshot = snapshot.expect("a store that was closed has one");
+    let mut bytes = fs::read(&snapshot).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&snapshot, bytes).unwrap();
+
+    let refused = storage::open(&place.config()).await;
+
+    let Err(Error::Unavailable(sentence)) = refused else {
+        panic!("{refused:?}")
+    };
+    for words in [
+        "data/db are damaged: ",
+        "Restore a backup of ",
+        "move db and acknowledged out of ",
+    ] {
+        assert!(sentence.contains(words), "{sentence}");
+    }
+    fs::remove_dir_all(place.config().data_dir.join("db")).unwrap();
+    fs::remove_file(place.config().data_dir.join("acknowledged")).unwrap();
+    place.open().await.ready().await.unwrap();
+}
+
 /// Not a test by itself: the program that the next one traces.
 #[tokio::test]
 async fn traced_writer() {

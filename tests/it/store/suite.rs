@@ -4,6 +4,7 @@ mod audit;
 mod keyed;
 mod moved;
 mod nameless;
+mod snapshot;
 mod together;
 
 use pockitd::domain::picture::Picture;
@@ -37,6 +38,9 @@ pub(super) use moved::{
     put_user_that_is_taken_is_refused_and_changes_nothing,
 };
 pub(super) use nameless::users_without_an_email_are_many_and_in_nobodys_way;
+pub(super) use snapshot::{
+    snapshot_beside_writes_is_of_one_moment, snapshot_shows_everybody_as_they_were,
+};
 pub(super) use together::{
     acknowledged_writes_are_there_after_reopening, dropped_future_leaves_all_or_nothing,
     of_changes_that_expect_the_same_one_happens,

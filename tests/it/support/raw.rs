@@ -10,6 +10,16 @@ pub struct Raw(sled::Db);
 #[derive(Clone, Debug)]
 pub struct Entries(Vec<(&'static str, sled::IVec, sled::IVec)>);
 
+/// Gives the database of a data directory that no process has so much space that it pays to write it anew.
+pub fn lengthen(data_dir: &Path) {
+    let log = std::fs::OpenOptions::new()
+        .write(true)
+        .open(data_dir.join("db/db"))
+        .unwrap();
+    let length = log.metadata().unwrap().len();
+    log.set_len(length + 64 * 1_024 * 1_024).unwrap();
+}
+
 impl Raw {
     pub fn open(data_dir: &Path) -> Self {
         let config = sled::Config::new()

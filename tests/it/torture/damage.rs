@@ -86,6 +86,7 @@ fn flipped_byte_is_an_error_or_harmless_and_never_a_wrong_picture() {
             process.drained();
             assert_eq!(status.code(), Some(1), "{place}: {}", process.log());
             assert!(process.log().contains("pockitd: "), "{}", process.log());
+            assert!(!process.log().contains("panicked"), "{}", process.log());
             refused += 1;
             continue;
         };

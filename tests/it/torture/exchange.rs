@@ -11,6 +11,7 @@ use pockitd::storage::upkeep::Watch;
 use super::faults::{bobs_store, config, findings, is_whole, traced};
 use super::{eventually, is_long};
 use crate::store::{at, user};
+use crate::support::raw::lengthen;
 
 /// Where the process compacts whose calls fail.
 const COMPACTED_DIR: &str = "POCKITD_TEST_FAULTS_COMPACTED_DIR";
@@ -79,6 +80,7 @@ async fn every_failing_call_of_a_compaction_leaves_a_store_that_is_read_and_open
                 let round = tempfile::tempdir().unwrap();
                 let data_dir = round.path().join("data");
                 super::damage::copy(&before.path().join("data"), &data_dir);
+                lengthen(&data_dir);
                 let trace = round.path().join("trace");
                 let fault = format!("inject={call}:error=EIO:when={number}{for_good}");
                 let mut traced = traced(
@@ -183,6 +185,7 @@ async fn disk_that_fails_just_as_the_copy_takes_its_place_leaves_readers_the_dat
         let round = tempfile::tempdir().unwrap();
         let data_dir = round.path().join("data");
         super::damage::copy(&before.path().join("data"), &data_dir);
+        lengthen(&data_dir);
         let mut process = Command::new(std::env::current_exe().unwrap());
         process.args(["--exact", "--nocapture"]);
         process.arg("torture::exchange::compacts_with_failing_calls");

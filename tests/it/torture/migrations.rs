@@ -11,6 +11,7 @@ use crate::migrate::rerender::{rerender, with};
 use crate::migrate::versions::{frozen, status};
 use crate::support::DEADLINE;
 use crate::support::process::Process;
+use crate::support::raw::lengthen;
 use crate::support::server::Home;
 
 const USERS: usize = 40;
@@ -56,9 +57,11 @@ fn killed_compaction_leaves_the_store_as_it_was() {
     let compact = ["migrate", "compact"];
     let home = filled(USERS);
     let before = exported(&home);
+    lengthen(&home.data_dir());
     let within = duration(&home, &compact);
     let (mut killed, rounds) = (0, rounds(4, 200));
     for _ in 0..rounds {
+        lengthen(&home.data_dir());
         killed += u32::from(is_killed(&home, &compact, within));
 
         assert!(exported(&home) == before);

@@ -150,7 +150,7 @@ pub(in crate::store) async fn keys_go_with_their_user(place: &impl Place) {
     }
 
     store.delete_user(&user("ada")).await.unwrap();
-    let users = store.users(None, 9, u64::MAX).await.unwrap();
+    let users = super::moved::listed(&*store, u64::MAX).await;
     let bob = users
         .into_iter()
         .filter_map(|listed| listed.whole)

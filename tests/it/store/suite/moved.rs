@@ -5,8 +5,10 @@ use pockitd::domain::user::Profile;
 use pockitd::storage::Counts;
 use pockitd::storage::Edit;
 use pockitd::storage::Error;
+use pockitd::storage::Store;
 use pockitd::storage::What;
 use pockitd::storage::WholeUser;
+use pockitd::storage::listed::ListedUser;
 use pockitd::storage::upkeep::{Making, Original};
 
 use super::create;
@@ -18,8 +20,14 @@ use crate::store::at;
 use crate::store::user;
 use crate::store::usual_picture;
 
+/// The first users there are.
+pub(super) async fn listed(store: &dyn Store, bytes_max: u64) -> Vec<ListedUser> {
+    let mut snapshot = store.snapshot().await.unwrap();
+    snapshot.users(9, bytes_max).await.unwrap()
+}
+
 /// A user made in second 1, changed in second 7, with the picture of that seed; 0: without one.
-fn whole(id: &str, seed: u64) -> WholeUser {
+pub(super) fn whole(id: &str, seed: u64) -> WholeUser {
     let (picture, renditions) = if seed == 0 {
         (None, Vec::new())
     } else {
@@ -141,9 +149,9 @@ pub(in crate::store) async fn kept_upload_goes_where_its_picture_goes(place: &im
 
     store.put_user(ada.clone(), false).await.unwrap();
 
-    let users = store.users(None, 9, 1).await.unwrap();
-    let [listed] = users.try_into().unwrap();
-    assert_eq!(listed.whole, Some(ada.clone()));
+    let users = listed(&*store, 1).await;
+    let [found] = users.try_into().unwrap();
+    assert_eq!(found.whole, Some(ada.clone()));
     let before = ada.profile.picture.clone().unwrap();
     assert_eq!(
         store.original(before.id).await.unwrap(),
@@ -160,7 +168,7 @@ pub(in crate::store) async fn kept_upload_goes_where_its_picture_goes(place: &im
     store.edit_if(ada.profile, edit).await.unwrap();
     drop(store);
     let store = place.open().await;
-    let users = store.users(None, 9, u64::MAX).await.unwrap();
+    let users = listed(&*store, u64::MAX).await;
     assert_eq!(users[0].whole.as_ref().unwrap().making, kept(2));
     assert_eq!(store.recipe(picture.id).await.unwrap(), Some(2));
     for gone in [
