@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -99,7 +101,9 @@ async fn body_that_waits_for_room_does_not_hold_up_others_on_its_connection() {
     };
     // The first has all of her share and stops; the second waits for it, with as much as it may send.
     let pause = Duration::from_millis(300);
-    let held = StreamBody::new(futures_util::stream::pending());
+    let first = Frame::data(form.bytes()[..50_000].to_vec().into());
+    let first = futures_util::stream::iter([Ok(first)]);
+    let held = StreamBody::new(first.chain(futures_util::stream::pending()));
     let held = send(post(BodyExt::boxed(held)));
     tokio::time::sleep(pause).await;
     let waiting = send(post(whole(form.bytes())));
