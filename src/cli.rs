@@ -82,7 +82,7 @@ struct Common {
     #[arg(short, long, global = true)]
     verbose: bool,
     /// What to log on stderr: error, warn, info, debug, trace, or target=level,…
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info", value_parser = log_filter)]
     log: String,
     /// How to write the log
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -330,6 +330,11 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         return Err(format!("{key:?} is not SECTION.KEY, such as picture.fit"));
     }
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = EnvFilter::try_new(text).map_err(|error| error.to_string());
+    filter.map(|_| text.to_owned())
 }
 
 fn is_broken_pipe(failure: &(dyn StdError + 'static)) -> bool {
