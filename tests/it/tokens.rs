@@ -207,6 +207,24 @@ fn leeway_forgives_clocks_that_differ() {
 }
 
 #[test]
+fn token_that_holds_for_longer_than_configured_is_invalid() {
+    let longest = ("auth.access_life_s_max", "600");
+    let server = Server::with(&[longest]);
+    let user = server.user();
+    for (exp, status) in [(now() + 590, 200), (now() + 700, 401), (9_999_999_999, 401)] {
+        let reply = with_token(&server, &changed(&user.id, "exp", json!(exp)));
+        assert_eq!(reply.status, status, "{exp}: {}", reply.text());
+    }
+    let made = |ttl: &str| server.home().run(&["token", &user.id, "--ttl", ttl]);
+    with_token(&server, made("10m").expect(0).stdout.trim()).expect(200);
+    assert_failed(&made("11m"), &["auth.access_life_s_max", "600"]);
+    // Refresh tokens hold for a day, and go on to do so.
+    let refresh = json!({ "refresh": user.refresh });
+    let refresh = Request::post("/api/auth/token/refresh/").json(&refresh);
+    server.send(&refresh).expect(200);
+}
+
+#[test]
 fn token_of_another_kind_is_told_so() {
     let server = Server::start();
     let user = server.user();
