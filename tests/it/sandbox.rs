@@ -69,7 +69,14 @@ fn waiting_worker_is_locked_in() {
     let server = server_with_one_worker("10_000");
     for id in waiting_workers(&server, waiting_of(1)) {
         let status = status(id);
-        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CoreDumping:\t0"] {
+        for line in [
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+            "CoreDumping:\t0",
+            "CapEff:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "CapInh:\t0000000000000000",
+        ] {
             assert!(status.contains(line), "{line}: {status}");
         }
         let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
@@ -80,6 +87,8 @@ fn waiting_worker_is_locked_in() {
         }
         let memory = limits.lines().find(|line| line.starts_with("Max address"));
         assert!(memory.unwrap().contains("1073741824"), "{memory:?}");
+        let score = std::fs::read_to_string(format!("/proc/{id}/oom_score_adj")).unwrap();
+        assert_eq!(score, "500\n", "before the server, when memory runs out");
         let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
         assert!(environment.is_empty(), "nothing is inherited");
     }
