@@ -225,6 +225,28 @@ fn workers_killed_from_outside_cost_nobody_an_answer() {
     server.get("/readyz").expect(200);
 }
 
+#[test]
+fn workers_killed_while_they_wait_are_replaced_without_being_asked_for() {
+    let server = server_with_one_worker("10_000");
+    let before = waiting_workers(&server, waiting_of(1));
+
+    signal(&before, Signal::KILL);
+
+    // The shared one comes back with the next picture; the killed ones are not even left as zombies.
+    let begun = Instant::now();
+    loop {
+        let there: BTreeSet<i32> = children(server.process_id()).into_iter().collect();
+        if there.len() == 1 && there.is_disjoint(&before) {
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{there:?}: {}", server.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+    waiting_workers(&server, 1);
+    let log = server.log();
+    assert!(log.contains("a waiting decode worker was killed"), "{log}");
+}
+
 /// Uploads until it is taken. On a busy machine even good pictures may take longer than these tests' short deadline.
 fn made_in_the_end(server: &Server, user: &User, file: &str) -> Value {
     let begun = Instant::now();
