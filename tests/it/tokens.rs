@@ -147,6 +147,7 @@ fn critical_extensions_are_refused_and_other_header_fields_ignored() {
         r#"{"typ":"JWT","alg":"HS256","kid":"../../../etc/passwd"}"#,
         r#"{"alg":"HS256","kid":"1' OR '1'='1","jku":"http://127.0.0.1:1/keys"}"#,
         r#"{"alg":"HS256","x5u":"http://127.0.0.1:1/cert"}"#,
+        r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"},"x5c":["AAAA"]}"#,
     ] {
         let reply = with_token(&server, &sign(ignored, &claims, Algorithm::HS256, SECRET));
 
