@@ -7,7 +7,7 @@ mod certificate;
 pub mod claims;
 mod fetch;
 mod foreign;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod json;
 mod jwks;

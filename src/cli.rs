@@ -82,7 +82,7 @@ struct Common {
     #[arg(short, long, global = true)]
     verbose: bool,
     /// What to log on stderr: error, warn, info, debug, trace, or target=level,…
-    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info", value_parser = log_filter)]
     log: String,
     /// How to write the log
     #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -192,7 +192,7 @@ enum Shell {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout with 0, mistakes to stderr with 2. A closed pipe is no failure.
@@ -204,6 +204,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
+    cli.common.set = all_set(std::env::args_os());
     // Whatever is written holds addresses, password hashes, keys or faces: it is for this user only, also in a data
     // directory that others may enter.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -332,6 +333,28 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// What every `--set` says, in order. Of an option that stands before the command and behind it, the parser keeps only
+/// what is behind, and has looked at both.
+fn all_set(arguments: impl IntoIterator<Item = OsString>) -> Vec<(String, String)> {
+    let mut arguments = arguments.into_iter().map(OsString::into_string);
+    let mut found = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let Ok(argument) = argument else { continue };
+        let value = match argument.as_str() {
+            "--" => break,
+            "--set" => arguments.next().and_then(Result::ok),
+            other => other.strip_prefix("--set=").map(str::to_owned),
+        };
+        found.extend(value.and_then(|value| key_value(&value).ok()));
+    }
+    found
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = EnvFilter::try_new(text).map_err(|error| error.to_string());
+    filter.map(|_| text.to_owned())
+}
+
 fn is_broken_pipe(failure: &(dyn StdError + 'static)) -> bool {
     failure
         .downcast_ref::<io::Error>()
@@ -345,6 +368,27 @@ mod tests {
     #[test]
     fn clap_tree_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn every_set_counts_wherever_it_stands() {
+        let arguments = [
+            "pockitd",
+            "--set",
+            "a.b=1",
+            "serve",
+            "--set=c.d=2",
+            "--set",
+            "a.b=3",
+            "--",
+            "--set",
+            "e.f=4",
+        ];
+        let found = all_set(arguments.map(OsString::from));
+
+        let expected = [("a.b", "1"), ("c.d", "2"), ("a.b", "3")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod error;
 mod fields;
 mod form;
 mod framing;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gate;
 mod handlers;

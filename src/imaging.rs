@@ -13,7 +13,7 @@ mod cause;
 mod color;
 mod encode;
 mod exif;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod geometry;
 mod heif;

@@ -28,7 +28,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use xxhash_rust::xxh3::xxh3_128;
@@ -52,8 +54,12 @@ pub use took::Took;
 /// machine that is very busy.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
-/// Workers that may be killed from outside, by an operator or for lack of memory, before an upload is given up.
-const KILLED_MAX: usize = 4;
+/// Workers that may be killed from outside, by an operator or for lack of memory, before an upload is given up, within its
+/// deadline: whoever kills all of them again and again is not to hit each attempt.
+const KILLED_MAX: usize = 16;
+
+/// Least time between two rounds in which dead workers are replaced: whoever kills them makes no storm of new ones.
+const HEAL_EVERY: Duration = Duration::from_millis(50);
 
 /// Why a picture was not made.
 #[derive(Debug, thiserror::Error)]
@@ -394,7 +400,10 @@ impl Pool {
     ) -> Result<Outcome, Error> {
         let shared = &self.shared;
         shared.bury();
-        for _ in 0..KILLED_MAX {
+        for killed in 0..KILLED_MAX {
+            if killed > 0 && held.deadline.left().is_zero() {
+                return Err(Error::Killed(killed));
+            }
             let waiting = if job.is_safe() {
                 shared.stock.any()
             } else {
@@ -402,7 +411,13 @@ impl Pool {
             };
             let mut worker = match waiting {
                 Some(worker) => worker,
-                None => shared.start_one().await?,
+                None => match shared.start_one().await {
+                    Err(Error::Start(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                        shared.killed("a decode worker was killed from outside while it started");
+                        continue;
+                    }
+                    started => started?,
+                },
             };
             // The next one warms up while this one works.
             self.replenish();
@@ -423,17 +438,31 @@ impl Pool {
                         _ => Ok(outcome),
                     };
                 }
+                // The filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT: this is somebody else's.
+                Err(Death::Outside) => shared.killed("a decode worker was killed from outside"),
                 Err(death) => {
                     shared.tally.count(&death);
-                    // The filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT: this is somebody else's.
-                    if death != Death::Outside {
-                        return Err(Error::Died(death));
-                    }
-                    tracing::warn!("a decode worker was killed from outside");
+                    return Err(Error::Died(death));
                 }
             }
         }
         Err(Error::Killed(KILLED_MAX))
+    }
+
+    /// Replaces workers that are killed while they wait, as soon as they are. Never ends.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell when processes end.
+    pub async fn heal(&self) -> io::Result<()> {
+        let mut ended = signal(SignalKind::child())?;
+        while ended.recv().await.is_some() {
+            if self.shared.bury() > 0 {
+                self.replenish();
+            }
+            sleep(HEAL_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Starts workers in the background until as many fresh ones wait as there are slots.
@@ -515,11 +544,18 @@ impl Shared {
         }
     }
 
-    /// Counts and drops workers that were killed while they waited.
-    fn bury(&self) {
-        for _ in 0..self.stock.bury() {
-            self.tally.count(&Death::Outside);
-            tracing::warn!("a waiting decode worker was killed from outside");
+    /// Counts and drops workers that were killed while they waited. How many.
+    fn bury(&self) -> usize {
+        let dead = self.stock.bury();
+        for _ in 0..dead {
+            self.killed("a waiting decode worker was killed from outside");
         }
+        dead
+    }
+
+    /// Counts and tells of a worker that somebody else has ended.
+    fn killed(&self, sentence: &str) {
+        self.tally.count(&Death::Outside);
+        tracing::warn!("{sentence}");
     }
 }

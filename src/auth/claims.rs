@@ -24,6 +24,8 @@ pub(super) enum TokenType {
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) leeway_s: i64,
+    /// Longest that a token may still hold, or none.
+    pub(super) life_s_max: Option<i64>,
     pub(super) token_type: TokenType,
     /// The value of `iss`, or none if it does not matter.
     pub(super) issuer: Option<String>,
@@ -53,6 +55,7 @@ impl Rules {
     pub(super) fn local(leeway_s: u64) -> Self {
         Self {
             leeway_s: i64::try_from(leeway_s).unwrap_or(0),
+            life_s_max: None,
             token_type: TokenType::Exactly("access".to_owned()),
             issuer: None,
             audiences: Vec::new(),
@@ -66,10 +69,16 @@ impl Rules {
         }
     }
 
-    /// Those of a configured issuer. `others` are all issuers.
-    pub(super) fn of(issuer: &config::Issuer, others: &[config::Issuer], leeway_s: u64) -> Self {
+    /// The same for tokens that hold for so many seconds at most; 0: for any time.
+    pub(super) fn within(self, life_s_max: u64) -> Self {
+        let life_s_max = i64::try_from(life_s_max).ok().filter(|most| *most > 0);
+        Self { life_s_max, ..self }
+    }
+
+    /// Those of one of the configured issuers.
+    pub(super) fn of(issuer: &config::Issuer, auth: &config::Auth) -> Self {
         let prefix = issuer.prefix();
-        let prefixes = others.iter().map(config::Issuer::prefix);
+        let prefixes = auth.issuers.iter().map(config::Issuer::prefix);
         let foreign = prefixes.filter(|other| !other.is_empty() && *other != prefix);
         Self {
             token_type: issuer
@@ -84,7 +93,7 @@ impl Rules {
             foreign_prefixes: foreign.collect(),
             subject_chars_max: SUBJECT_CHARS_MAX,
             prefix,
-            ..Self::local(leeway_s)
+            ..Self::local(auth.leeway_s).within(auth.access_life_s_max)
         }
     }
 
@@ -124,7 +133,9 @@ impl Rules {
         }
         let latest_start = now.saturating_add(self.leeway_s);
         let is_early = |start: Option<i64>| start.is_some_and(|start| start > latest_start);
-        if is_early(earliest) || is_early(issued) {
+        let latest_end = |most: i64| latest_start.saturating_add(most);
+        let is_late = |end: i64| self.life_s_max.is_some_and(|most| end > latest_end(most));
+        if is_early(earliest) || is_early(issued) || expires.is_some_and(is_late) {
             return Err(Rejected::Invalid);
         }
         Ok(expires.is_some())
@@ -238,7 +249,12 @@ mod tests {
             name: "other".to_owned(),
             ..config::Issuer::default()
         };
-        let rules = Rules::of(&issuer, &[issuer.clone(), other], 0);
+        let auth = config::Auth {
+            issuers: vec![issuer.clone(), other],
+            access_life_s_max: 60,
+            ..config::Auth::default()
+        };
+        let rules = Rules::of(&issuer, &auth);
         let mut all = json!({ "exp": 1_000_000_060, "sub": "ada" });
         let (all, claims) = (all.as_object_mut().unwrap(), claims.as_object().unwrap());
         all.extend(claims.clone());
@@ -275,6 +291,18 @@ mod tests {
             judged(|_| {}, &json!({ "aud": "a" })),
             Err(Rejected::Invalid)
         );
+    }
+
+    #[test]
+    fn token_that_holds_for_longer_than_any_may_is_invalid() {
+        for (exp, is_accepted) in [
+            (1_000_000_060, true),
+            (1_000_000_061, false),
+            (i64::MAX, false),
+        ] {
+            let judged = judged(|_| {}, &json!({ "exp": exp }));
+            assert_eq!(ada(&judged), is_accepted, "{exp}: {judged:?}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn is_of_access(kind: &Value) -> bool {
     let Some(kind) = kind.as_str().map(str::to_ascii_lowercase) else {
         return false;
     };
-    !kind.ends_with("+jwt") || kind.ends_with("at+jwt")
+    !kind.ends_with("+jwt") || matches!(kind.as_str(), "at+jwt" | "application/at+jwt")
 }
 
 #[cfg(test)]
@@ -139,6 +139,7 @@ mod tests {
             r#"{"alg":"HS256","typ":"logout+jwt"}"#,
             r#"{"alg":"HS256","typ":"application/SecEvent+JWT"}"#,
             r#"{"alg":"HS256","typ":"dpop+jwt"}"#,
+            r#"{"alg":"HS256","typ":"eat+jwt"}"#,
             r#"{"alg":1}"#,
             r#"{"alg":"HS256"}}"#,
             r#"{"typ":"JWT"}"#,

@@ -115,8 +115,8 @@ impl Keyring {
     /// # Errors
     ///
     /// [`Error::Secret`].
-    pub fn local(secret: &Secret, leeway_s: u64) -> Result<Self, Error> {
-        let local = Tokens::new(secret, leeway_s).map_err(Error::Secret)?;
+    pub fn local(secret: &Secret, config: &config::Auth) -> Result<Self, Error> {
+        let local = tokens(secret, config)?;
         Ok(Self {
             ring: RwLock::new(Arc::new(Ring {
                 local: Arc::new(local),
@@ -150,7 +150,7 @@ impl Keyring {
     /// As [`Keyring::add_issuers`], and our own key.
     pub async fn reload(&self, config: &config::Auth, data_dir: &Path) -> Result<(), Error> {
         let found = keys::find(config, data_dir)?;
-        let local = Tokens::new(&found.secret, config.leeway_s).map_err(Error::Secret)?;
+        let local = tokens(&found.secret, config)?;
         self.replace(Arc::new(local), config, &self.ring()).await
     }
 
@@ -282,7 +282,7 @@ impl Issuer {
             }
         });
         Ok(Self {
-            rules: Rules::of(issuer, &auth.issuers, auth.leeway_s),
+            rules: Rules::of(issuer, auth),
             provisions: issuer.auto_provision,
             fixed,
             remote,
@@ -317,6 +317,11 @@ impl Issuer {
         let said = claims.get("iss").and_then(serde_json::Value::as_str);
         self.rules.issuer.is_none() || self.rules.issuer.as_deref() == said
     }
+}
+
+fn tokens(secret: &Secret, config: &config::Auth) -> Result<Tokens, Error> {
+    let tokens = Tokens::new(secret, config.leeway_s).map_err(Error::Secret)?;
+    Ok(tokens.within(config.access_life_s_max))
 }
 
 /// Where the keys of an issuer are fetched, if they are.

@@ -108,6 +108,13 @@ impl Tokens {
         })
     }
 
+    /// The same, but takes no access token that still holds for more than so many seconds; 0: takes all.
+    #[must_use]
+    pub fn within(self, access_life_s_max: u64) -> Self {
+        let access = self.access.within(access_life_s_max);
+        Self { access, ..self }
+    }
+
     /// A token for `user` that holds for `ttl_s` seconds from `now`.
     ///
     /// # Errors
@@ -229,6 +236,20 @@ mod tests {
             tokens(0).verify(&token, Kind::Refresh, at(0)),
             Err(Rejected::WrongType)
         );
+    }
+
+    #[test]
+    fn longest_life_is_that_of_access_tokens_and_begins_behind_the_leeway() {
+        let user: UserId = "ada".parse().unwrap();
+        let strict = tokens(30).within(60);
+        let judged = |kind, ttl_s| {
+            let token = strict.issue(&user, kind, NOW, ttl_s).unwrap();
+            strict.verify(&token, kind, NOW).map(drop)
+        };
+
+        assert_eq!(judged(Kind::Access, 90), Ok(()));
+        assert_eq!(judged(Kind::Access, 91), Err(Rejected::Invalid));
+        assert_eq!(judged(Kind::Refresh, 3_155_760_000), Ok(()));
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub(super) fn user(errand: &Errand, command: User) -> Result<(), Failure> {
 
 /// `pockitd token USER`
 pub(super) fn token(errand: &Errand, arguments: Token) -> Result<(), Failure> {
+    let most = errand.config.auth.access_life_s_max;
+    if arguments.ttl.is_some_and(|ttl| most > 0 && ttl > most) {
+        let sentence = format!(
+            "--ttl is longer than auth.access_life_s_max, {most} seconds: the token would not be accepted"
+        );
+        return Err(sentence.into());
+    }
     let task = Task::IssueToken {
         user: arguments.user,
         ttl_s: arguments.ttl,

@@ -134,8 +134,9 @@ async fn serve(config: Config, read: &Read<'_>) -> Result<(), Failure> {
     let counted = measured(for_metrics, &app, &stopping);
     let kept = keep_keys(&app, &stopping);
     let watched = watched(&app, &stopping);
+    let healed = heal(&app, &stopping);
     tokio::join!(
-        waited, served, asked, tidied, collected, told, counted, kept, renewed, watched
+        waited, served, asked, tidied, collected, told, counted, kept, renewed, watched, healed
     );
     app.close().await?;
     tracing::info!("stopped");
@@ -261,6 +262,16 @@ async fn tidy(app: &App, stopping: &CancellationToken) {
             _ = tick.tick() => app.tidy_memory(),
             () = stopping.cancelled() => return,
         }
+    }
+}
+
+/// Replaces decode workers that die while they wait, until the end.
+async fn heal(app: &App, stopping: &CancellationToken) {
+    tokio::select! {
+        ended = app.heal_workers() => if let Err(error) = ended {
+            tracing::warn!(%error, "decode workers that are killed are replaced with the next picture only");
+        },
+        () = stopping.cancelled() => {}
     }
 }
 

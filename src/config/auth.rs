@@ -29,6 +29,9 @@ pub struct Auth {
     pub refresh_ttl_s: u64,
     /// Clock difference that `exp` and `nbf` forgive, in seconds, at most 30.
     pub leeway_s: u64,
+    /// Longest that an access token may still hold, whoever made it, in seconds: one that expires later is not accepted.
+    /// 0: any time.
+    pub access_life_s_max: u64,
     /// Memory of one password hash, in KiB. Source: OWASP Password Storage, Argon2id with 19 MiB, 2 passes, 1 lane.
     pub argon2_memory_kib: u32,
     /// Passes of one password hash.
@@ -58,6 +61,7 @@ impl Default for Auth {
             access_ttl_s: 300,
             refresh_ttl_s: 86_400,
             leeway_s: 0,
+            access_life_s_max: 0,
             argon2_memory_kib: 19_456,
             argon2_passes: 2,
             hashes_at_once_max: 2,
@@ -99,6 +103,12 @@ impl Auth {
             if value == 0 || value > 3_155_760_000 {
                 push(found, key, format!("is {value}, must be 1 to 3155760000"));
             }
+        }
+        let (most, own) = (self.access_life_s_max, self.access_ttl_s);
+        if most > 0 && most < own {
+            let sentence =
+                format!("is {most}, must be 0 or at least auth.access_ttl_s, which is {own}");
+            push(found, "auth.access_life_s_max", sentence);
         }
         // Argon2 wants 8 KiB a lane at least (RFC 9106 §3.1); the upper ends bound one log-in's cost.
         if !(8..=4_194_304).contains(&self.argon2_memory_kib) {
@@ -142,11 +152,24 @@ impl Auth {
     }
 }
 
-/// Secrets of documentation and examples that are long enough and known to everybody.
-const SECRETS_KNOWN: [&str; 3] = [
+/// Secrets of documentation, of examples and of lists that attackers try, as far as they are long enough: known to
+/// everybody. In lower case.
+const SECRETS_KNOWN: [&str; 15] = [
+    "012345678901234567890123456789xy",
+    "61306132616264382d363136322d343163332d383364362d316366353539623436616663",
+    "872e4e50ce9990d8b041330c47c9ddd11bec6b503ae9386a99da8584e9bb12c4",
     "a-string-secret-at-least-256-bits-long",
     "a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+    "a43cc200a1bd292682598da42daa9fd14589f3d8bf832ffa206be775259ee1ea",
     "at least 32 bytes, better random",
+    "c2a4eb068af8abef18d80b1689c7d785",
+    "fe1a1915a379f3be5394b64d14794932",
+    "gqdstckx0nhjpouxoyg5mbej1xt0ufiwdvvvbrk",
+    "gzh75aktmn3yj0ips4hcguutwjazzr9c",
+    "my_very_long_and_safe_secret_key",
+    "r9mywaeoyimyvivwo8fk4tugwisoaw6u1noqxri8_xu",
+    "secret key. you can use `mix guardian.gen.secret` to get one",
+    "your super s3kret 1337 hmac key here",
 ];
 
 /// A text that is never printed.

@@ -153,6 +153,10 @@ mod tests {
         );
         assert_eq!(keys(|config| config.auth.leeway_s = 31), ["auth.leeway_s"]);
         assert_eq!(
+            keys(|config| config.auth.access_life_s_max = 299),
+            ["auth.access_life_s_max"]
+        );
+        assert_eq!(
             keys(|config| config.auth.access_ttl_s = 0),
             ["auth.access_ttl_s"]
         );

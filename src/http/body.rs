@@ -148,6 +148,11 @@ impl Body {
         self.announced.get_or_insert(bytes);
     }
 
+    /// Does not count time that the client was kept waiting for something else.
+    pub(super) fn forgive(&mut self, time: Duration) {
+        self.begun = self.begun.map(|begun| later(begun, time));
+    }
+
     /// Bytes that have come so far.
     pub(super) fn received(&self) -> u64 {
         self.received

@@ -1,7 +1,8 @@
 //! The upload's form: `multipart/form-data` (RFC 7578) with one file `image` and, if wanted, a text `crop`.
 //!
-//! The file is streamed and counted; reading stops at the limit. Names and types that the client gives are ignored:
-//! only content decides what a file is.
+//! The file is streamed and counted; reading stops at the limit. Room is taken once the body comes, not when it is
+//! announced: clients that announce much and send next to nothing take none of it. Names and types that the client gives
+//! are ignored: only content decides what a file is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use hyper::HeaderMap;
 use hyper::header::CONTENT_DISPOSITION;
 use multer::{Constraints, Field, Multipart, SizeLimit};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config;
 use crate::domain::picture::Crop;
@@ -23,7 +25,7 @@ use crate::http::disposition;
 use crate::http::disposition::{Disposition, Kind};
 use crate::http::request::Refusal;
 use crate::http::request::{content_type, media_type};
-use crate::http::room::{Room, Taken};
+use crate::http::room::{Place, Room};
 
 /// What the form holds.
 #[derive(Debug)]
@@ -39,11 +41,14 @@ const BOUNDARY_CHARS_MAX: usize = 70;
 /// Bytes of a file that may be on their way through the parser, when what is beside the file is counted: some reads of
 /// a connection.
 const UNDERWAY_BYTES_MAX: u64 = 128 * 1_024;
+/// Bytes of a body that may come before it takes room: no more than a connection has in buffers anyway, and more than a
+/// client sends that drips.
+const UNCOUNTED_BYTES_MAX: u64 = 16 * 1_024;
 
 /// A file and the room that it takes.
 struct Held {
     bytes: Vec<u8>,
-    _room: Taken,
+    _place: Arc<Place>,
 }
 
 impl AsRef<[u8]> for Held {
@@ -78,17 +83,14 @@ pub(super) async fn read(
         });
     }
     let expected = announced.unwrap_or(limit).min(limit);
-    let room = room.take(user, expected).await?;
     body.expect(limit);
+    let place = Arc::new(Place::new(room, user));
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
     let body = Arc::new(Mutex::new(body));
     let beside_max = config.form_overhead_bytes_max;
     let taken = Arc::new(AtomicU64::new(0));
-    let pieces = bounded(
-        body::stream(Arc::clone(&body)),
-        Arc::clone(&taken),
-        beside_max,
-    );
+    let pieces = placed(Arc::clone(&body), Arc::clone(&place), expected);
+    let pieces = bounded(pieces, Arc::clone(&taken), beside_max);
     let multipart = Multipart::with_constraints(pieces, boundary, constraints);
     let (bytes, crop) = parts(multipart, announced.map(|_| expected), &taken, config).await?;
     // The parser stops reading behind the last boundary. Nothing counts before the message is complete.
@@ -107,9 +109,39 @@ pub(super) async fn read(
         }
     }
     drop(body);
+    // Small ones count from here on: they may wait for a worker.
+    place.take(length(&bytes)).await?;
+    let held = Held {
+        bytes,
+        _place: place,
+    };
     Ok(Form {
-        image: Bytes::from_owner(Held { bytes, _room: room }),
+        image: Bytes::from_owner(held),
         crop,
+    })
+}
+
+/// The body as it comes. When more of it has come than is uncounted, the next piece waits until there is room for
+/// `expected` bytes. Meanwhile nothing is read, and that time is not the client's fault.
+fn placed(
+    body: Arc<Mutex<Body>>,
+    place: Arc<Place>,
+    expected: u64,
+) -> impl Stream<Item = Result<Bytes, Refusal>> + Send + 'static {
+    let mut received = 0_u64;
+    body::stream(Arc::clone(&body)).then(move |piece| {
+        let come = piece.as_ref().map_or(0, |piece| length(piece));
+        received = received.saturating_add(come);
+        let is_due = received > UNCOUNTED_BYTES_MAX && !place.is_taken();
+        let (body, place) = (Arc::clone(&body), Arc::clone(&place));
+        async move {
+            if is_due {
+                let begin = Instant::now();
+                place.take(expected).await?;
+                body.lock().await.forgive(begin.elapsed());
+            }
+            piece
+        }
     })
 }
 
@@ -208,7 +240,7 @@ async fn parts(
                 image = Some(file(field, announced, taken, config.upload_bytes_max).await?);
             }
             ("crop", _) => {
-                let text = content(field, Vec::new(), &AtomicU64::default(), beside, || {
+                let text = content(field, 0, &AtomicU64::default(), beside, || {
                     too_much_beside(beside)
                 })
                 .await?;
@@ -221,7 +253,7 @@ async fn parts(
             }
             // Fields that a client's other server wanted: ignored, within the bounds on the whole form.
             _ => {
-                content(field, Vec::new(), &AtomicU64::default(), beside, || {
+                content(field, 0, &AtomicU64::default(), beside, || {
                     too_much_beside(beside)
                 })
                 .await?;
@@ -243,31 +275,30 @@ async fn file(
         limit: bytes_max,
         actual: None,
     };
-    content(
-        field,
-        Vec::with_capacity(capacity),
-        taken,
-        bytes_max,
-        too_large,
-    )
-    .await
+    content(field, capacity, taken, bytes_max, too_large).await
 }
 
-/// The content of a part, at most `bytes_max` bytes, counted as `taken` while it comes.
+/// The content of a part, at most `bytes_max` bytes, counted as `taken` while it comes. Memory for all of it is taken when
+/// its room is.
 async fn content(
     mut field: Field<'static>,
-    mut bytes: Vec<u8>,
+    capacity: usize,
     taken: &AtomicU64,
     bytes_max: u64,
     too_large: impl Fn() -> Refusal,
 ) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
     while let Some(data) = field
         .chunk()
         .await
         .map_err(|error| refused(error, &too_large))?
     {
-        if length(&bytes).saturating_add(length(&data)) > bytes_max {
+        let come = length(&bytes).saturating_add(length(&data));
+        if come > bytes_max {
             return Err(too_large());
+        }
+        if come > UNCOUNTED_BYTES_MAX && bytes.capacity() < capacity {
+            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         }
         bytes.extend_from_slice(&data);
         taken.fetch_add(length(&data), Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! Doors for the fuzzer to readers that are private otherwise. Built under `cfg(fuzzing)` only.
+//! Doors for the fuzzer to readers that are private otherwise. Built for it, and for tests, so that it stays
+//! buildable.
 
 use std::error::Error as StdError;
 
@@ -95,4 +96,32 @@ pub fn bearer(field: &[u8]) -> Option<String> {
         HeaderValue::from_bytes(field).ok()?,
     );
     request::bearer(&headers).ok().map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_take_good_and_bad_bytes() {
+        let head = "--X\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a\"\r\n\r\n";
+        for body in [
+            format!("{head}\r\n--\r\n--X--\r\n"),
+            head.to_owned(),
+            String::new(),
+        ] {
+            for piece in [1, 7, 255] {
+                form(body.as_bytes(), piece);
+            }
+        }
+        let get = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+        for wire in [get.repeat(2), format!("{get}\0"), "A: b\n".repeat(9)] {
+            for piece in [1, 7, 255] {
+                framing(wire.as_bytes(), piece);
+            }
+        }
+        route("/api/users/%F0%9F%98%80/profile/");
+        assert_eq!(bearer(b"Bearer a.b.c").as_deref(), Some("a.b.c"));
+        assert_eq!(bearer(b"\0"), None);
+    }
 }

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -26,13 +26,17 @@ use crate::config;
 use crate::http::body::{Body, Bounds, Tie};
 use crate::http::cors::Cors;
 use crate::http::error;
+use crate::http::framing::Violation;
 use crate::http::handlers::health;
+use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::http::request;
+use crate::http::request::Refusal;
 use crate::http::respond;
 use crate::http::respond::Reply;
 use crate::http::route::Route;
 use crate::http::server;
 use crate::http::tls::Tls;
+use crate::http::wire::Wire;
 
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -97,21 +101,28 @@ async fn serve(stream: TcpStream, tls: Option<Tls>, terms: Terms) {
 }
 
 async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, terms: Terms) {
+    let (wire, found) = Wire::watched(stream, REQUEST_TIMEOUT);
     let service = service_fn(|request| {
-        let reply = answer(&terms, request);
+        // One request a connection: what is wrong behind it is nobody's matter.
+        let violation = found.get().filter(|(at, _)| *at == 1);
+        let reply = answer(&terms, request, violation.map(|(_, violation)| *violation));
         async { Ok::<_, Infallible>(reply) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEAD_FIELDS_MAX)
+        .half_close(true)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(wire), service);
     if let Err(error) = served.await {
         tracing::debug!(%error, "connection ended early");
     }
 }
 
-fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
+fn answer(terms: &Terms, request: Request<Incoming>, violation: Option<Violation>) -> Reply {
+    let begin = Instant::now();
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     // What comes of a body is dropped within bounds, so that its sender sees the answer.
@@ -120,16 +131,18 @@ fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
     let _until_answered = tie.until_answered();
     drop(Body::new(body, headers, terms.bounds.clone(), tie));
     let request_id = server::request_id(headers);
-    let mut reply = match Route::parse(&parts.method, parts.uri.path()) {
-        Ok(Route::Health) => health::live(),
-        Ok(Route::Ready) => not_ready(),
+    let route = Route::parse(&parts.method, parts.uri.path());
+    let route_name = route.as_ref().map_or("none", Route::name);
+    let outcome = match (violation, route) {
+        (Some(violation), _) => Err(Refusal::Framing(violation).into()),
+        (None, Ok(Route::Health)) => Ok(health::live()),
+        (None, Ok(Route::Ready)) => Ok(not_ready()),
         // A page may ask, or it could not read that the server is not ready.
-        Ok(Route::Options(allow)) => respond::options(allow),
-        _ => {
-            let is_problem = request::wants_problem(headers);
-            respond::error(&error::not_ready(), is_problem, &request_id)
-        }
+        (None, Ok(Route::Options(allow))) => Ok(respond::options(allow)),
+        (None, _) => Err(error::not_ready()),
     };
+    let refused = |error| respond::error(error, request::wants_problem(headers), &request_id);
+    let mut reply = outcome.as_ref().map_or_else(refused, Reply::clone);
     if parts.method == Method::HEAD {
         *reply.body_mut() = Full::default();
     }
@@ -137,6 +150,14 @@ fn answer(terms: &Terms, request: Request<Incoming>) -> Reply {
     reply.headers_mut().insert(CONNECTION, close);
     let is_preflight = Cors::is_preflight(&parts.method, headers);
     server::finish(&terms.cors, headers, is_preflight, &mut reply, &request_id);
+    server::log(
+        &parts.method,
+        route_name,
+        &reply,
+        u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+        &request_id,
+        outcome.err().as_ref(),
+    );
     reply
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::config;
@@ -28,9 +28,37 @@ pub(super) struct Room {
 
 /// Room that is taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
+struct Taken {
     _of_share: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
+}
+
+/// The room of one body, which is taken when it is needed.
+#[derive(Debug)]
+pub(super) struct Place {
+    room: Room,
+    user: UserId,
+    taken: OnceCell<Taken>,
+}
+
+impl Place {
+    pub(super) fn new(room: &Room, user: &UserId) -> Self {
+        Self {
+            room: room.clone(),
+            user: user.clone(),
+            taken: OnceCell::new(),
+        }
+    }
+
+    /// Takes room for `bytes`, unless some is taken already. It is given back when this is dropped.
+    pub(super) async fn take(&self, bytes: u64) -> Result<(), Refusal> {
+        let taking = || self.room.take(&self.user, bytes);
+        self.taken.get_or_try_init(taking).await.map(drop)
+    }
+
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.initialized()
+    }
 }
 
 impl Room {
@@ -55,7 +83,7 @@ impl Room {
 
     /// Waits, not for ever, until `bytes` more of this user may be held. Meanwhile nothing is read: the client's own
     /// buffers fill, and it slows down.
-    pub(super) async fn take(&self, user: &UserId, bytes: u64) -> Result<Taken, Refusal> {
+    async fn take(&self, user: &UserId, bytes: u64) -> Result<Taken, Refusal> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let share = self.shares.of(user, || Semaphore::new(self.share_units));
         let taking = async {
@@ -118,5 +146,18 @@ mod tests {
         drop(taken);
 
         assert!(room.take(&user("bob"), 1_024).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn place_takes_room_once() {
+        let room = room(4_096, 4_096);
+        let place = Place::new(&room, &user("ada"));
+        assert!(room.take(&user("bob"), 4_096).await.is_ok());
+
+        place.take(4_096).await.unwrap();
+        place.take(4_096).await.unwrap();
+
+        assert!(place.is_taken());
+        assert!(room.take(&user("bob"), 1_024).await.is_err());
     }
 }

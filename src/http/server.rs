@@ -375,7 +375,7 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
 
 /// One line a request. 5xx that is ours is an error with its whole chain; the rest is information: a full queue, and a
 /// version of HTTP that a client made up.
-fn log(
+pub(super) fn log(
     method: &Method,
     route: &str,
     reply: &Reply,

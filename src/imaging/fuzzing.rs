@@ -1,4 +1,5 @@
-//! Doors for the fuzzer to readers that are private otherwise. Built under `cfg(fuzzing)` only.
+//! Doors for the fuzzer to readers that are private otherwise. Built for it, and for tests, so that it stays
+//! buildable.
 //!
 //! Everything behind these doors is safe Rust: C and C++ have fuzzers of their own, and run in locked-in processes.
 
@@ -47,11 +48,11 @@ pub fn orientation(tiff: &[u8]) -> Option<u32> {
 }
 
 /// What is asked of a decoder for a square of `side` pixels out of the middle.
-fn request(size: Size, side: u8) -> Option<Request> {
-    let side = u32::from(side.max(1));
-    let length = f64::from(size.width.min(size.height));
-    (size.pixels() <= PIXELS_MAX).then(|| Request {
-        source: Region::whole(size).centred(length, length),
-        target: Size::square(side),
+fn request(whole: Size, side: u8) -> Option<Request> {
+    let pixels = u32::from(side.max(1));
+    let length = f64::from(whole.width.min(whole.height));
+    (whole.pixels() <= PIXELS_MAX).then(|| Request {
+        source: Region::whole(whole).centred(length, length),
+        target: Size::square(pixels),
     })
 }

@@ -98,7 +98,7 @@ impl Admin {
             decoding: OnceCell::new(),
             clock,
             store,
-            keys: Keyring::local(&key.secret, config.auth.leeway_s)?,
+            keys: Keyring::local(&key.secret, &config.auth)?,
             hasher: Hasher::new(&config.auth)?,
             hash_slots: Arc::new(Semaphore::new(config.auth.hashes_at_once_max)),
             hash_places: Arc::new(Semaphore::new(

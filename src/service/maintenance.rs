@@ -1,5 +1,7 @@
 //! What keeps the program in order: readiness, housekeeping, the end.
 
+use std::io;
+
 use crate::service::App;
 use crate::service::Error;
 use crate::storage::Counts;
@@ -35,6 +37,15 @@ impl App {
     pub fn tidy_memory(&self) {
         self.throttle.forget_idle();
         self.answers.forget_idle();
+    }
+
+    /// Replaces decode workers that die while they wait for a picture. Never ends.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell when processes end: then they are replaced when the next picture comes.
+    pub async fn heal_workers(&self) -> io::Result<()> {
+        self.workers.heal().await
     }
 
     /// Closes the store so that the next start is quick. Nothing else is called afterwards.

@@ -11,6 +11,9 @@ use crate::service::App;
 use crate::service::Error;
 use crate::service::throttle::bucket::Buckets;
 
+/// How often each upload of a quota may be sent again with its key.
+const REPEATS_PER_UPLOAD: u32 = 4;
+
 /// What is counted, and by what.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Policy {
@@ -88,6 +91,8 @@ pub struct Throttled {
 pub(super) struct Throttle {
     uploads: Option<Buckets>,
     uploads_of_address: Option<Buckets>,
+    repeats: Option<Buckets>,
+    repeats_of_address: Option<Buckets>,
     logins_of_address: Option<Buckets>,
     failed_logins: Option<Buckets>,
     requests: Option<Buckets>,
@@ -97,9 +102,15 @@ pub(super) struct Throttle {
 impl Throttle {
     pub(super) fn new(config: &config::RateLimit) -> Self {
         let buckets = |policy, limit| Buckets::new(policy, limit, config.keys_max);
+        let repeats = |uploads: u32| uploads.saturating_mul(REPEATS_PER_UPLOAD);
         Self {
             uploads: buckets(Policy::Upload, config.uploads_per_hour),
             uploads_of_address: buckets(Policy::UploadAddress, config.uploads_per_hour_per_address),
+            repeats: buckets(Policy::Upload, repeats(config.uploads_per_hour)),
+            repeats_of_address: buckets(
+                Policy::UploadAddress,
+                repeats(config.uploads_per_hour_per_address),
+            ),
             logins_of_address: buckets(Policy::LoginAddress, config.logins_per_minute_per_address),
             failed_logins: buckets(Policy::LoginName, config.failed_logins_per_hour_per_name),
             requests: buckets(Policy::Request, config.requests_per_minute_per_user),
@@ -115,6 +126,8 @@ impl Throttle {
         let all = [
             &self.uploads,
             &self.uploads_of_address,
+            &self.repeats,
+            &self.repeats_of_address,
             &self.logins_of_address,
             &self.failed_logins,
             &self.requests,
@@ -180,6 +193,20 @@ impl App {
                 Err(refusal)
             }
         }
+    }
+
+    /// Takes one repetition of an upload of that user and that address; whether there was one. A repetition takes nothing
+    /// of the quota of uploads, but is read like an upload: without a bound, one key would lift all limits.
+    #[must_use]
+    pub fn admit_repeat(&self, user: &UserId, address: ClientAddress) -> bool {
+        let Ok(of_user) = taken(self.throttle.repeats.as_ref(), user) else {
+            return false;
+        };
+        let admits = taken(self.throttle.repeats_of_address.as_ref(), &address).is_ok();
+        if !admits {
+            given_back(self.throttle.repeats.as_ref(), user, of_user);
+        }
+        admits
     }
 
     /// Gives back what an upload has taken that was not taken on after all: no worker, no room.

@@ -81,7 +81,7 @@ impl Deadline {
         }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         let spent = Duration::from_millis(self.spent_ms.load(Ordering::Relaxed));
         self.whole.saturating_sub(spent)
     }
@@ -157,7 +157,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// The process cannot be started, or ends before it is ready.
+    /// The process cannot be started, or ends before it is ready; [`io::ErrorKind::Interrupted`] if it was killed from
+    /// outside.
     pub(super) async fn start(
         binary: &Path,
         setup: &Setup,
@@ -191,6 +192,9 @@ impl Worker {
             Ok(Ok(ready)) => ready,
             Ok(Err(error)) => {
                 let said = words(&last_words(&mut child).await);
+                if is_killed(&mut child).await {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
                 let sentence = format!("it ended before it was locked in{said}");
                 return Err(io::Error::new(error.kind(), sentence));
             }
@@ -272,6 +276,12 @@ impl Worker {
             Err(_) => Death::Nonsense("hung up without ending".to_owned()),
         }
     }
+}
+
+/// Whether a process that ends was killed.
+async fn is_killed(child: &mut Child) -> bool {
+    let ended = timeout(REAP_WITHIN, child.wait()).await;
+    matches!(ended, Ok(Ok(status)) if status.signal() == Some(SIGKILL))
 }
 
 /// What a process that ends has written to standard error.

@@ -12,6 +12,7 @@ use landlock::{
     Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
@@ -20,13 +21,22 @@ use seccompiler::{
 /// The first descriptor behind the standard streams.
 const FIRST_INHERITED: libc::c_int = 3;
 
-/// First phase: keeps the three descriptors of its start and no other, dies with its parent, gains no privileges, leaves no core, writes no file, takes bounded memory.
+/// Where a process says how gladly it is ended when memory runs out.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+/// Before the server, which holds everybody's data; behind whoever asks to be the first. Source: `proc(5)`, up to 1000.
+const OOM_SCORE_ADDED: &str = "500";
+
+/// First phase: keeps the three descriptors of its start and no other, is ended for lack of memory before its parent and
+/// with it, has and gains no privileges, leaves no core, writes no file, takes bounded memory.
 ///
 /// # Errors
 ///
 /// The first step that the kernel refuses.
 pub(super) fn bound(memory_bytes_max: u64) -> io::Result<()> {
     step("close_range", close_inherited())?;
+    // Where there is no /proc to write to, the kernel decides as it likes.
+    let _ = std::fs::write(OOM_SCORE, OOM_SCORE_ADDED);
+    step("capset", drop_capabilities())?;
     let death_signal = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     step("PR_SET_PDEATHSIG", death_signal)?;
     step(
@@ -84,6 +94,20 @@ fn close_listed() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives up what a server has that runs as root. Where there is nothing to give up, nothing is asked for: filters of
+/// services forbid the call.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    if rustix::thread::capabilities(None)? == none {
+        return Ok(());
+    }
+    rustix::thread::set_capabilities(None, none)
 }
 
 /// Whoever asks the server to end, from a terminal or a service manager, often asks all of its processes. The server

@@ -120,6 +120,24 @@ async fn worker_that_cannot_be_locked_in_says_why() {
 }
 
 #[tokio::test]
+async fn worker_that_is_killed_while_it_starts_costs_nobody_an_answer() {
+    let answer = answer(r#"{"Refused":"NotAnImage"}"#);
+    let script = format!(
+        "if mkdir first\nthen {LOCKED_IN}\nelif mkdir second || mkdir third\nthen kill -9 $$\nelse {LOCKED_IN}\nfi\n\
+         {answer}\nsleep 60"
+    );
+    let (_folder, binary) = fake(&script);
+    let pool = pool(binary, &config(1)).await.unwrap();
+    pool.close().await;
+    while pool.shared.stock.any().is_some() {}
+
+    let error = pool.placeholder().await.unwrap_err();
+
+    assert!(matches!(error, Error::Picture(_)), "{error:?}");
+    assert!(pool.deaths().outside >= 1);
+}
+
+#[tokio::test]
 async fn start_of_a_worker_takes_nothing_of_the_deadline() {
     let answer = answer(r#"{"Refused":"NotAnImage"}"#);
     let script = format!("sleep 1\n{LOCKED_IN}\nsleep 0.1\n{answer}\nsleep 60");

@@ -69,6 +69,8 @@ fn wrong_usage_is_2_and_explained_on_stderr() {
         &["token", "ada@example.org", "--ttl", "0"],
         &["token", "ada@example.org", "--ttl", "-5"],
         &["--set", "no-equals-sign", "serve"],
+        &["--log", "http=loud", "serve"],
+        &["user", "list", "--log", "=info"],
     ] {
         let outcome = bare(arguments);
 

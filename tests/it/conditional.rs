@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::metrics;
-use crate::support::{Form, PICTURE, PROFILE, Reply, Request, Server, User, fixture};
+use crate::support::{Connection, Form, PICTURE, PROFILE, Reply, Request, Server, User, fixture};
 
 fn own(server: &Server, user: &User) -> Reply {
     server
@@ -258,6 +258,49 @@ fn upload_that_is_sent_again_takes_nothing_of_the_quota() {
     // What turns out to be another upload does.
     send("pixel.jpg", "k-2").expect(429);
     send("pixel.jpg", "k-3").expect(429);
+}
+
+#[test]
+fn upload_that_is_sent_again_without_end_is_429_before_its_body_is_asked_for() {
+    let server = Server::with(&[("rate_limit.uploads_per_hour", "1")]);
+    let user = server.user();
+    let request = upload(&user, "pixel.jpg").field("Idempotency-Key", "k");
+    for _ in 0..5 {
+        server.send(&request).expect(200);
+    }
+
+    let mut connection = Connection::open(server.address());
+    connection.write(
+        &request
+            .field("Expect", "100-continue")
+            .head(server.address()),
+    );
+
+    let reply = connection.answer("POST").unwrap().expect(429);
+    assert_eq!(
+        reply.field("ratelimit-policy"),
+        Some("\"upload\";q=1;w=3600")
+    );
+}
+
+#[test]
+fn upload_that_only_the_store_knows_of_is_not_free_without_end() {
+    let mut server = Server::with(&[
+        ("rate_limit.uploads_per_hour", "2"),
+        ("http.idempotency_keys_max", "0"),
+    ]);
+    let user = server.user();
+    let request = upload(&user, "pixel.jpg").field("Idempotency-Key", "k");
+    let first = id(&server.send(&request).expect(200));
+    server.stop();
+    server.restart();
+
+    let mut replies = (0..20).map(|_| server.send(&request));
+
+    let taken = replies.by_ref().take_while(|reply| reply.status == 200);
+    let again: Vec<_> = taken.map(|reply| id(&reply)).collect();
+    assert!((8..20).contains(&again.len()), "{}", again.len());
+    assert!(again.iter().all(|one| *one == first));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::support::process::Process;
 use crate::support::server::Home;
-use crate::support::{DEADLINE, Form, PICTURE, Request, Server, Setup};
+use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, Setup};
 
 #[test]
 fn running_server_is_alive_and_ready() {
@@ -94,4 +94,65 @@ fn refusals_while_the_store_opens_are_like_all_others() {
     let preflight = preflight.send(address).expect(204);
     assert_eq!(preflight.field("access-control-allow-origin"), Some(origin));
     std::fs::write(&pipe, [0; 16]).unwrap();
+}
+
+#[test]
+fn requests_while_the_store_opens_are_read_strictly_and_have_a_line_in_the_log() {
+    let (_home, mut process, address, pipe) = opening(&Setup::new());
+    let post = "POST /api/auth/login/ HTTP/1.1\r\nHost: x\r\n";
+    let mut ids = Vec::new();
+    for (what, head, status) in [
+        (
+            "health",
+            "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            200,
+        ),
+        (
+            "readiness",
+            "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            503,
+        ),
+        (
+            "nothing",
+            "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+            503,
+        ),
+        (
+            "a log-in",
+            format!("{post}Content-Length: 2\r\n\r\n{{}}"),
+            503,
+        ),
+        ("noise", "\0\r\n\r\n".to_owned(), 400),
+        (
+            "bare line feeds",
+            "GET /healthz HTTP/1.1\nHost: x\n\n".to_owned(),
+            400,
+        ),
+        (
+            "a length and chunks",
+            format!("{post}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400,
+        ),
+        (
+            "too many fields",
+            format!("{post}{}\r\n", "A: b\r\n".repeat(70)),
+            431,
+        ),
+    ] {
+        let mut connection = Connection::open(address);
+        connection.write(head.as_bytes());
+
+        let reply = connection.answer("GET").expect(what).expect(status);
+
+        crate::support::strict::check("GET", &reply);
+        assert!(connection.is_closed(), "{what}");
+        ids.push(reply.field("x-request-id").unwrap().to_owned());
+    }
+    std::fs::write(&pipe, [0; 16]).unwrap();
+    process.line().unwrap();
+    let log = process.log();
+    for id in ids {
+        let lines = log.lines().filter(|line| line.contains(&id));
+        assert_eq!(lines.count(), 1, "{id}: {log}");
+    }
 }

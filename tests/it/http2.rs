@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -10,6 +12,7 @@ use crate::support::secure::{Http2, Sent, connect, request, setup, token_of, upl
 use crate::support::{DEADLINE, Form, PICTURE};
 
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const END_STREAM_AND_HEADERS: u8 = 5;
@@ -99,7 +102,9 @@ async fn body_that_waits_for_room_does_not_hold_up_others_on_its_connection() {
     };
     // The first has all of her share and stops; the second waits for it, with as much as it may send.
     let pause = Duration::from_millis(300);
-    let held = StreamBody::new(futures_util::stream::pending());
+    let first = Frame::data(form.bytes()[..50_000].to_vec().into());
+    let first = futures_util::stream::iter([Ok(first)]);
+    let held = StreamBody::new(first.chain(futures_util::stream::pending()));
     let held = send(post(BodyExt::boxed(held)));
     tokio::time::sleep(pause).await;
     let waiting = send(post(whole(form.bytes())));
@@ -111,4 +116,61 @@ async fn body_that_waits_for_room_does_not_hold_up_others_on_its_connection() {
     let reply = timeout(DEADLINE, others).await.expect("an answer");
     assert_eq!(reply.unwrap().unwrap().status(), 200);
     assert!(!waiting.is_finished(), "it still waits");
+}
+
+/// What costs a client next to nothing, and a careless server memory or time.
+#[tokio::test]
+async fn floods_of_head_frames_end_their_connection_and_harm_nobody() {
+    let server = setup().start();
+    let field = |begin: u8, length: u8| {
+        let head = [begin, 1, b'x', length];
+        [&head[..], &vec![b'y'; usize::from(length)]].concat()
+    };
+    // Not indexed, and indexed: what follows names it by one byte.
+    let (plain, remembered) = (field(0, 100), field(0x40, 126));
+    let unfolding = [&GET[..], &remembered, &vec![0xBE; 15_000]].concat();
+    for (what, head, flood) in [
+        (
+            "continuations",
+            frame(HEADERS, 1, 1, &GET),
+            frame(CONTINUATION, 0, 1, &plain),
+        ),
+        (
+            "empty continuations",
+            frame(HEADERS, 1, 1, &GET),
+            frame(CONTINUATION, 0, 1, &[]),
+        ),
+        (
+            "a head that unfolds",
+            frame(HEADERS, 1, 1, &unfolding),
+            frame(CONTINUATION, 0, 1, &[0xBE; 15_000]),
+        ),
+    ] {
+        let mut connection = connect(server.address(), "one.pem", &["h2"]).await.unwrap();
+        let begin = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &frame(4, 0, 0, &[])[..],
+            &head,
+        ]
+        .concat();
+        connection.write_all(&begin).await.unwrap();
+        for _ in 0..2_000 {
+            // The server may close before it has taken all of it.
+            if connection.write_all(&flood).await.is_err() {
+                break;
+            }
+        }
+
+        let mut told = Vec::new();
+        let ended = timeout(DEADLINE, connection.read_to_end(&mut told)).await;
+
+        assert!(ended.is_ok(), "{what}: it goes on");
+        assert!(
+            frames(&told).iter().all(|(kind, _)| *kind != HEADERS),
+            "{what}: answered"
+        );
+    }
+    let mut client = Http2::open(&server).await;
+    let healthy = request("GET", "/healthz").body(whole("")).unwrap();
+    client.send(healthy).await.unwrap().expect(200);
 }

@@ -69,7 +69,14 @@ fn waiting_worker_is_locked_in() {
     let server = server_with_one_worker("10_000");
     for id in waiting_workers(&server, waiting_of(1)) {
         let status = status(id);
-        for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CoreDumping:\t0"] {
+        for line in [
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+            "CoreDumping:\t0",
+            "CapEff:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "CapInh:\t0000000000000000",
+        ] {
             assert!(status.contains(line), "{line}: {status}");
         }
         let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
@@ -80,6 +87,8 @@ fn waiting_worker_is_locked_in() {
         }
         let memory = limits.lines().find(|line| line.starts_with("Max address"));
         assert!(memory.unwrap().contains("1073741824"), "{memory:?}");
+        let score = std::fs::read_to_string(format!("/proc/{id}/oom_score_adj")).unwrap();
+        assert_eq!(score, "500\n", "before the server, when memory runs out");
         let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
         assert!(environment.is_empty(), "nothing is inherited");
     }
@@ -214,6 +223,28 @@ fn workers_killed_from_outside_cost_nobody_an_answer() {
 
     server.upload(&user, &fixture("rgb.png")).expect(200);
     server.get("/readyz").expect(200);
+}
+
+#[test]
+fn workers_killed_while_they_wait_are_replaced_without_being_asked_for() {
+    let server = server_with_one_worker("10_000");
+    let before = waiting_workers(&server, waiting_of(1));
+
+    signal(&before, Signal::KILL);
+
+    // The shared one comes back with the next picture; the killed ones are not even left as zombies.
+    let begun = Instant::now();
+    loop {
+        let there: BTreeSet<i32> = children(server.process_id()).into_iter().collect();
+        if there.len() == 1 && there.is_disjoint(&before) {
+            break;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{there:?}: {}", server.log());
+        thread::sleep(Duration::from_millis(5));
+    }
+    waiting_workers(&server, 1);
+    let log = server.log();
+    assert!(log.contains("a waiting decode worker was killed"), "{log}");
 }
 
 /// Uploads until it is taken. On a busy machine even good pictures may take longer than these tests' short deadline.

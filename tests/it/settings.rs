@@ -236,6 +236,18 @@ fn serve_without_a_file_takes_flags_before_or_behind_the_command() {
 }
 
 #[test]
+fn settings_before_and_behind_the_command_all_count() {
+    let home = Setup::new().home();
+    let before = ["--set", "picture.quality=71", "--set", "picture.fit=pad"];
+    let behind = ["config", "show", "--set", "picture.quality=72"];
+
+    let shown = home.run(&[&before[..], &behind].concat()).expect(0).stdout;
+
+    assert!(shown.contains("quality = 72"), "{shown}");
+    assert!(shown.contains("fit = \"pad\""), "{shown}");
+}
+
+#[test]
 fn data_in_a_directory_that_others_may_enter_is_for_its_owner_only() {
     let home = Setup::new().home();
     let data = home.data_dir();

@@ -147,6 +147,7 @@ fn critical_extensions_are_refused_and_other_header_fields_ignored() {
         r#"{"typ":"JWT","alg":"HS256","kid":"../../../etc/passwd"}"#,
         r#"{"alg":"HS256","kid":"1' OR '1'='1","jku":"http://127.0.0.1:1/keys"}"#,
         r#"{"alg":"HS256","x5u":"http://127.0.0.1:1/cert"}"#,
+        r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"},"x5c":["AAAA"]}"#,
     ] {
         let reply = with_token(&server, &sign(ignored, &claims, Algorithm::HS256, SECRET));
 
@@ -204,6 +205,24 @@ fn leeway_forgives_clocks_that_differ() {
 
         assert_eq!(reply.status, status, "{claim}: {}", reply.text());
     }
+}
+
+#[test]
+fn token_that_holds_for_longer_than_configured_is_invalid() {
+    let longest = ("auth.access_life_s_max", "600");
+    let server = Server::with(&[longest]);
+    let user = server.user();
+    for (exp, status) in [(now() + 590, 200), (now() + 700, 401), (9_999_999_999, 401)] {
+        let reply = with_token(&server, &changed(&user.id, "exp", json!(exp)));
+        assert_eq!(reply.status, status, "{exp}: {}", reply.text());
+    }
+    let made = |ttl: &str| server.home().run(&["token", &user.id, "--ttl", ttl]);
+    with_token(&server, made("10m").expect(0).stdout.trim()).expect(200);
+    assert_failed(&made("11m"), &["auth.access_life_s_max", "600"]);
+    // Refresh tokens hold for a day, and go on to do so.
+    let refresh = json!({ "refresh": user.refresh });
+    let refresh = Request::post("/api/auth/token/refresh/").json(&refresh);
+    server.send(&refresh).expect(200);
 }
 
 #[test]

@@ -93,6 +93,12 @@ fn request_with_doubtful_framing_is_refused() {
             format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n{chunks}"),
         ),
         (
+            "two encodings",
+            format!(
+                "{post}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+            ),
+        ),
+        (
             "a field with a space",
             format!("{post}Transfer-Encoding : chunked\r\n\r\n{chunks}"),
         ),

@@ -38,10 +38,10 @@ pub(in crate::http) async fn replace(
     if key.is_none() {
         context.expected(&headers, &caller).await?;
     }
-    // Nor does it take anything of a quota that the first may have used up.
-    let repeats = key
-        .as_ref()
-        .is_some_and(|key| context.app.has_begun(&caller, key));
+    // Nor does it take anything of a quota that the first may have used up, as long as it is not sent without end.
+    let repeats = key.as_ref().is_some_and(|key| {
+        context.app.has_begun(&caller, key) && context.app.admit_repeat(&caller, context.client)
+    });
     let mut taken = None;
     if !repeats {
         taken = Some(admit(context, &caller)?);
@@ -88,7 +88,10 @@ async fn read_and_replace(
     };
     match (&turn, taken.take()) {
         (Ok(Some(Begun::Before(_))), Some(unused)) => {
-            context.app.forgive_upload(caller, context.client, unused);
+            // Only the store knew of the first, or it was sent too often.
+            if context.app.admit_repeat(caller, context.client) {
+                context.app.forgive_upload(caller, context.client, unused);
+            }
         }
         (Ok(Some(Begun::Before(_))), None) => {}
         (_, Some(used)) => *taken = Some(used),

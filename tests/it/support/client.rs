@@ -238,7 +238,7 @@ impl Connection {
         reply
     }
 
-    /// The next answer, unchecked. An interim answer (1xx) counts as one.
+    /// The next answer; of what it says, only its fields are checked. An interim answer (1xx) counts as one.
     pub fn answer(&mut self, method: &str) -> Result<Reply, Lost> {
         let until = Instant::now() + self.deadline;
         let end = loop {
@@ -257,6 +257,9 @@ impl Connection {
             fields,
             body: Vec::new(),
         };
+        if status >= 200 {
+            strict::check_fields(&reply);
+        }
         if method == "HEAD" || status < 200 || matches!(status, 204 | 304) {
             return Ok(reply);
         }

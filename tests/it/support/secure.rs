@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{DEADLINE, Form, PICTURE, Server, Setup, fixture};
+use super::{DEADLINE, Form, PICTURE, Reply, Server, Setup, fixture, strict};
 
 pub type Sent = BoxBody<Bytes, std::io::Error>;
 
@@ -79,6 +79,27 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
+
+    /// Holds it against the rules for every answer, and those of HTTP/2: nothing of the connection (RFC 9113 §8.2.2).
+    fn check(&self, method: &str) {
+        // What the library says by itself of a head that is too large for it.
+        if self.status == 431 && self.fields.is_empty() {
+            return;
+        }
+        let fields = self.fields.iter().map(|(name, value)| {
+            let value = value.to_str().expect("a text").to_owned();
+            (name.as_str().to_owned(), value)
+        });
+        let reply = Reply {
+            status: self.status,
+            fields: fields.collect(),
+            body: self.body.to_vec(),
+        };
+        strict::check(method, &reply);
+        for name in ["connection", "keep-alive", "transfer-encoding", "upgrade"] {
+            assert_eq!(reply.field(name), None, "{name} in HTTP/2");
+        }
+    }
 }
 
 /// A connection that speaks HTTP/2.
@@ -107,14 +128,17 @@ impl Http2 {
 
     pub async fn send(&mut self, request: hyper::Request<Sent>) -> hyper::Result<Answer> {
         let exchange = async {
+            let method = request.method().to_string();
             self.sender.ready().await?;
             let reply = self.sender.send_request(request).await?;
             let (head, body) = reply.into_parts();
-            Ok(Answer {
+            let answer = Answer {
                 status: head.status.as_u16(),
                 fields: head.headers,
                 body: body.collect().await?.to_bytes(),
-            })
+            };
+            answer.check(&method);
+            Ok(answer)
         };
         timeout(DEADLINE, exchange).await.expect("an answer")
     }
