@@ -29,9 +29,6 @@ use crate::imaging::raster::Request;
 /// Complaint of libjpeg's about data after that of the last sample. Source: `jerror.h`.
 const SUPERFLUOUS: &str = "extraneous bytes before marker";
 
-/// Complaint about files that show as they should, whatever the order of their scans.
-const UNUSUAL_ORDER: &str = "Inconsistent progression sequence";
-
 /// The decoder. Keeps its handle for the next picture.
 #[derive(Debug, Default)]
 pub(in crate::imaging) struct Turbo {
@@ -214,8 +211,7 @@ fn placement(eighths: u8, (width, height): (u32, u32)) -> Placement {
 fn tolerate(outcome: turbojpeg::Result<()>, file: &Stripped) -> Outcome<()> {
     match outcome {
         Err(turbojpeg::Error::TurboJpegError(message))
-            if message.contains(UNUSUAL_ORDER)
-                || (message.contains(SUPERFLUOUS) && file.ends_with_its_data()) =>
+            if message.contains(SUPERFLUOUS) && file.ends_with_its_data() =>
         {
             Ok(())
         }
