@@ -273,3 +273,19 @@ mod tests {
         assert_eq!(colors.cached.len(), CACHED_MAX);
     }
 }
+    #[test]
+    fn gray_by_lightness_is_converted() {
+        let mut colors = Converter::new();
+        let mut profile = ColorProfile::new_gray_with_gamma(1.0);
+        profile.pcs = DataColorSpace::Lab;
+        let profile = Profile::Icc(profile.encode().unwrap());
+
+        let (pixels, converted) = colors.convert(Model::Gray, vec![0, 128, 255], &profile);
+
+        // A lightness of 50.2.
+        assert_eq!(
+            (pixels, converted),
+            ([[0; 3], [119; 3], [255; 3]].concat(), true)
+        );
+    }
+

@@ -177,7 +177,8 @@ impl Profile {
                     max_profile_size: PROFILE_BYTES_MAX,
                     ..ParsingOptions::default()
                 };
-                ColorProfile::new_from_slice_with_options(bytes, options).ok()
+                let profile = ColorProfile::new_from_slice_with_options(bytes, options).ok()?;
+                grey_by_light(profile)
             }
             Self::CodePoints {
                 primaries,
@@ -191,11 +192,7 @@ impl Profile {
                 };
                 let mut profile = ColorProfile::new_srgb();
                 profile.update_rgb_colorimetry_from_cicp(points);
-                let curve = (0..CURVE_LENGTH).map(|nth| {
-                    let sample = f32::from(nth) / f32::from(CURVE_LENGTH.saturating_sub(1));
-                    sixteen_bits(transfer.light(sample))
-                });
-                let curve = ToneReprCurve::Lut(curve.collect());
+                let curve = curve_of(|sample| transfer.light(sample));
                 Some(with_curve(profile, curve))
             }
             Self::Measured {
@@ -307,6 +304,33 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
 /// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
 fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
     // The sum may be a little more than one whole, because x and y are rounded.
+/// A grey profile whose curve leads to lightness, with one that leads to light: moxcms knows no others. All other profiles
+/// as they are. Source: ICC.1:2022, F.2; CIE 15, 8.2.1.
+fn grey_by_light(mut profile: ColorProfile) -> Option<ColorProfile> {
+    if profile.color_space == DataColorSpace::Gray && profile.pcs == DataColorSpace::Lab {
+        let curve = profile.gray_trc.take()?.make_linear_evaluator().ok()?;
+        let light = |sample: f32| {
+            let lightness = 100.0 * curve.evaluate_value(sample);
+            if lightness <= 8.0 {
+                return lightness * 27.0 / 24_389.0;
+            }
+            ((lightness + 16.0) / 116.0).powi(3)
+        };
+        profile.gray_trc = Some(curve_of(light));
+        profile.pcs = DataColorSpace::Xyz;
+    }
+    Some(profile)
+}
+
+/// A tone curve by its function.
+fn curve_of(light: impl Fn(f32) -> f32) -> ToneReprCurve {
+    let curve = (0..CURVE_LENGTH).map(|nth| {
+        let sample = f32::from(nth) / f32::from(CURVE_LENGTH.saturating_sub(1));
+        sixteen_bits(light(sample))
+    });
+    ToneReprCurve::Lut(curve.collect())
+}
+
     let is_color = |(x, y): (u32, u32)| y > 0 && x.saturating_add(y) <= 100_001;
     let [white, red, green, blue] = chromaticities.map(|(x, y)| (i64::from(x), i64::from(y)));
     // Positive left of the way from one point to another, negative right of it.
