@@ -82,7 +82,7 @@ impl Transfer {
     }
 
     /// Light for a sample between 0 and 1; diffuse white is 1, brighter light is compressed into what is left below it.
-    fn light(self, sample: f32) -> f32 {
+    pub(super) fn light(self, sample: f32) -> f32 {
         match self {
             Self::Srgb if sample <= 0.040_45 => sample / 12.92,
             Self::Srgb => ((sample + 0.055) / 1.055).powf(2.4),
