@@ -75,7 +75,7 @@ impl Turbo {
             None => Decompressor::new().map_err(|error| Error::Internal(error.into()))?,
         };
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
-        let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
+        let pixels = decode(&mut handle, &file, eighths).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
@@ -88,12 +88,7 @@ impl Turbo {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn decode(
-    handle: &mut Decompressor,
-    file: &Stripped,
-    header: &Header,
-    eighths: u8,
-) -> Outcome<Pixels> {
+fn decode(handle: &mut Decompressor, file: &Stripped, eighths: u8) -> Outcome<Pixels> {
     handle.set_scan_limit(SCANS_MAX)?;
     let factor = ScalingFactor::new(usize::from(eighths), 8);
     handle.set_scaling_factor(factor)?;
@@ -107,9 +102,9 @@ fn decode(
         (Colorspace::Gray, _) => interleaved(handle, PixelFormat::GRAY, Model::Gray),
         (Colorspace::CMYK | Colorspace::YCCK, _) => {
             let mut raster = decode_interleaved(handle, file, scaled, PixelFormat::CMYK, eighths)?;
-            if header.adobe_transform.is_some() {
-                raster.samples.iter_mut().for_each(|ink| *ink ^= 0xFF);
-            }
+            // 255 is no ink: Adobe's programs began it, and where their segment is missing somebody has taken it out.
+            // Source: what Pillow and libvips show.
+            raster.samples.iter_mut().for_each(|ink| *ink ^= 0xFF);
             Ok(Pixels::Interleaved(Model::Cmyk, raster))
         }
         (Colorspace::RGB, _) | (_, Subsamp::Unknown | Subsamp::Gray) => {
