@@ -138,12 +138,15 @@ impl Profile {
     }
 
     /// From `ColourPrimaries` and `TransferCharacteristics` of ITU-T H.273. The primaries of old television (5, 6) are taken as
-    /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB.
+    /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB. X, Y and Z (10) are no
+    /// primaries that light could be mixed of, but a way to store films: as unspecified.
     pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Self {
         let transfer = Transfer::from_code_point(transfer);
-        u8::try_from(primaries).map_or(Self::Srgb, |primaries| {
-            Self::of_primaries(primaries, transfer)
-        })
+        match u8::try_from(primaries) {
+            Ok(10) => Self::of_primaries(2, transfer),
+            Ok(primaries) => Self::of_primaries(primaries, transfer),
+            Err(_) => Self::Srgb,
+        }
     }
 
     /// From measured values, in the units of [`Profile::Measured`]. Those that no light can have say nothing.
@@ -301,9 +304,6 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
     Some((lights?, Profile::Icc(profile.encode().ok()?)))
 }
 
-/// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
-fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
-    // The sum may be a little more than one whole, because x and y are rounded.
 /// A grey profile whose curve leads to lightness, with one that leads to light: moxcms knows no others. All other profiles
 /// as they are. Source: ICC.1:2022, F.2; CIE 15, 8.2.1.
 fn grey_by_light(mut profile: ColorProfile) -> Option<ColorProfile> {
@@ -331,6 +331,9 @@ fn curve_of(light: impl Fn(f32) -> f32) -> ToneReprCurve {
     ToneReprCurve::Lut(curve.collect())
 }
 
+/// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
+fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
+    // The sum may be a little more than one whole, because x and y are rounded.
     let is_color = |(x, y): (u32, u32)| y > 0 && x.saturating_add(y) <= 100_001;
     let [white, red, green, blue] = chromaticities.map(|(x, y)| (i64::from(x), i64::from(y)));
     // Positive left of the way from one point to another, negative right of it.
@@ -402,6 +405,7 @@ mod tests {
             let profile = Profile::from_code_points(primaries, transfer);
             assert_eq!(profile, Profile::Srgb);
         }
+        assert_eq!(Profile::from_code_points(10, 13), Profile::Srgb);
         assert_ne!(Profile::from_code_points(12, 13), Profile::Srgb);
         assert_ne!(Profile::from_code_points(1, 16), Profile::Srgb);
     }
