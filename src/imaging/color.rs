@@ -2,6 +2,9 @@
 //!
 //! Transforms are expensive to make and few in kind (every iPhone writes the same profile), so the last ones are kept.
 //! Whatever cannot be understood is taken as sRGB, which is what a viewer would do.
+//!
+//! Black stays black: the darkest colour of a profile is the black of sRGB, and everything between it and white is moved
+//! along. Otherwise photos made for print, whose black is that of ink on paper, would look as if behind fog.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +16,9 @@ use moxcms::Transform8BitExecutor;
 use moxcms::TransformOptions;
 
 use crate::imaging::profile::Profile;
+use crate::imaging::profile::Transfer;
 use crate::imaging::raster::Model;
+use crate::imaging::tone;
 
 /// Largest ICC profile that is kept with its transform, in bytes.
 const CACHED_BYTES_MAX: usize = 1_024 * 1_024;
@@ -24,7 +29,43 @@ const CACHED_MAX: usize = 8;
 /// Largest difference to sRGB, in 255ths, that is not worth a conversion: what rounding in a profile's tables makes.
 const SRGB_DIFFERENCE_MAX: u8 = 2;
 
-type Transform = Arc<Transform8BitExecutor>;
+/// Brightest light, of 1, that is taken for a profile's black. Source: `lcms2`, `cmssamp.c`, a lightness of 50.
+const BLACK_MAX: f32 = 0.184;
+
+/// A transform to sRGB.
+#[derive(Clone)]
+struct Transform {
+    executor: Arc<Transform8BitExecutor>,
+    /// What becomes of each level of sRGB where the profile's black is brighter than that of sRGB.
+    deeper: Option<Box<[u8; 256]>>,
+}
+
+impl Transform {
+    fn new(
+        executor: Arc<Transform8BitExecutor>,
+        space: DataColorSpace,
+        from: Layout,
+        to: Layout,
+    ) -> Self {
+        let deeper = black(executor.as_ref(), space, from, to).and_then(deeper);
+        Self { executor, deeper }
+    }
+
+    /// RGB with alpha if `to` has it.
+    fn run(&self, samples: &[u8], from: Layout, to: Layout) -> Option<Vec<u8>> {
+        let pixels = samples.len().checked_div(from.channels())?;
+        let mut converted = vec![0; pixels.checked_mul(to.channels())?];
+        self.executor.transform(samples, &mut converted).ok()?;
+        if let Some(deeper) = &self.deeper {
+            for pixel in converted.chunks_exact_mut(to.channels()) {
+                for level in pixel.iter_mut().take(3) {
+                    *level = deeper.get(usize::from(*level)).copied().unwrap_or(*level);
+                }
+            }
+        }
+        Some(converted)
+    }
+}
 
 /// A transform to sRGB, or the knowledge that there is none or none is needed.
 struct Cached {
@@ -108,11 +149,8 @@ impl Converter {
             Model::Rgba => (DataColorSpace::Rgb, Layout::Rgba, Layout::Rgba),
             Model::Cmyk => (DataColorSpace::Cmyk, Layout::Rgba, Layout::Rgb),
         };
-        let transform = self.transform(profile, space, from, to)?;
-        let pixels = samples.len().checked_div(from.channels())?;
-        let mut converted = vec![0; pixels.checked_mul(to.channels())?];
-        transform.transform(samples, &mut converted).ok()?;
-        Some(converted)
+        self.transform(profile, space, from, to)?
+            .run(samples, from, to)
     }
 
     fn transform(
@@ -155,13 +193,54 @@ impl Converter {
         let transform = profile
             .create_transform_8bit(from, &self.srgb, to, TransformOptions::default())
             .ok()?;
-        let same = space == DataColorSpace::Rgb && is_identity(&transform, from);
-        (!same).then_some(transform)
+        let same = space == DataColorSpace::Rgb && is_identity(transform.as_ref(), from);
+        (!same).then(|| Transform::new(transform, space, from, to))
     }
 }
 
+/// The light, of 1, of the darkest colour that a profile has: no light, or all inks. Source: as above.
+fn black(
+    executor: &Transform8BitExecutor,
+    space: DataColorSpace,
+    from: Layout,
+    to: Layout,
+) -> Option<f32> {
+    let level = if space == DataColorSpace::Cmyk {
+        u8::MAX
+    } else {
+        0
+    };
+    let (darkest, mut shown) = ([level; 4], [0; 4]);
+    let (darkest, shown) = (
+        darkest.get(..from.channels())?,
+        shown.get_mut(..to.channels())?,
+    );
+    executor.transform(darkest, shown).ok()?;
+    let [red, green, blue, ..] = shown else {
+        return None;
+    };
+    let [red, green, blue] = [*red, *green, *blue].map(light);
+    Some(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+}
+
+/// The levels of sRGB moved so that this much light becomes none, and white stays. `None` if it is none already.
+fn deeper(black: f32) -> Option<Box<[u8; 256]>> {
+    let levels = std::array::from_fn(|level| {
+        let level = u8::try_from(level).unwrap_or(u8::MAX);
+        tone::eight_bits(tone::encoded(
+            ((light(level) - black) / (1.0 - black)).max(0.0),
+        ))
+    });
+    (black > 0.0 && black <= BLACK_MAX).then(|| Box::new(levels))
+}
+
+/// The light of a level of sRGB.
+fn light(level: u8) -> f32 {
+    Transfer::Srgb.light(f32::from(level) / f32::from(u8::MAX))
+}
+
 /// Whether a transform leaves a lattice of colours as they are.
-fn is_identity(transform: &Transform, layout: Layout) -> bool {
+fn is_identity(transform: &Transform8BitExecutor, layout: Layout) -> bool {
     let levels = [0_u8, 32, 64, 96, 128, 160, 192, 224, 255];
     let mut colors = Vec::new();
     for red in levels {
@@ -196,6 +275,8 @@ fn cmyk_to_rgb(samples: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use moxcms::ToneReprCurve;
+
     use super::*;
 
     fn display_p3() -> Profile {
@@ -241,12 +322,51 @@ mod tests {
     }
 
     #[test]
+    fn gray_by_lightness_is_converted() {
+        let mut colors = Converter::new();
+        let mut profile = ColorProfile::new_gray_with_gamma(1.0);
+        profile.pcs = DataColorSpace::Lab;
+        let profile = Profile::Icc(profile.encode().unwrap());
+
+        let (pixels, converted) = colors.convert(Model::Gray, vec![0, 128, 255], &profile);
+
+        // A lightness of 50.2.
+        assert_eq!(
+            (pixels, converted),
+            ([[0; 3], [119; 3], [255; 3]].concat(), true)
+        );
+    }
+
+    #[test]
     fn gray_with_an_rgb_profile_stays_grey() {
         let mut colors = Converter::new();
 
         let (pixels, _) = colors.convert(Model::GrayAlpha, vec![120, 9], &display_p3());
 
         assert_eq!(pixels, [120, 120, 120, 9]);
+    }
+
+    #[test]
+    fn darkest_colour_of_a_profile_is_black_and_white_stays_white() {
+        let mut colors = Converter::new();
+        let mut profile = ColorProfile::new_display_p3();
+        profile.cicp = None;
+        // Light of a hundredth at least, as of ink on paper.
+        let lifted = |nth: u16| 655 + u16::try_from(u32::from(nth) * 64_880 / 255).unwrap();
+        let curve = Some(ToneReprCurve::Lut((0..256).map(lifted).collect()));
+        (profile.red_trc, profile.green_trc) = (curve.clone(), curve.clone());
+        profile.blue_trc = curve;
+        let profile = Profile::Icc(profile.encode().unwrap());
+
+        let grays = vec![0, 0, 0, 128, 128, 128, 255, 255, 255];
+        let (pixels, _) = colors.convert(Model::Rgb, grays, &profile);
+
+        for (ours, expected) in pixels
+            .iter()
+            .zip([0_u8, 0, 0, 188, 188, 188, 255, 255, 255])
+        {
+            assert!(ours.abs_diff(expected) <= 1, "{pixels:?}");
+        }
     }
 
     #[test]

@@ -220,12 +220,13 @@ fn range(info: &Info<'_>) -> Range {
     }
 }
 
-/// Whether code points say what samples mean. Others are to be passed over: unspecified (2) and reserved ones, and a matrix,
-/// which PNG does not have. Source: PNG third edition, 11.3.2.6; ITU-T H.273, tables 2 and 3.
+/// Whether code points say what samples mean. Others are to be passed over: unspecified (2) and reserved ones, and those of
+/// no display (10, see [`Profile::from_code_points`]). Those with a matrix, which PNG does not have, never come here: see
+/// [`chunks::still`].
+/// Source: PNG third edition, 11.3.2.6; ITU-T H.273, tables 2 and 3.
 const fn is_understood(points: CodingIndependentCodePoints) -> bool {
-    matches!(points.color_primaries, 1 | 4..=12 | 22)
+    matches!(points.color_primaries, 1 | 4..=9 | 11 | 12 | 22)
         && matches!(points.transfer_function, 1 | 4..=18)
-        && points.matrix_coefficients == 0
 }
 
 /// Values that say sRGB in other words are sRGB.

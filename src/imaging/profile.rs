@@ -82,7 +82,7 @@ impl Transfer {
     }
 
     /// Light for a sample between 0 and 1; diffuse white is 1, brighter light is compressed into what is left below it.
-    fn light(self, sample: f32) -> f32 {
+    pub(super) fn light(self, sample: f32) -> f32 {
         match self {
             Self::Srgb if sample <= 0.040_45 => sample / 12.92,
             Self::Srgb => ((sample + 0.055) / 1.055).powf(2.4),
@@ -138,12 +138,15 @@ impl Profile {
     }
 
     /// From `ColourPrimaries` and `TransferCharacteristics` of ITU-T H.273. The primaries of old television (5, 6) are taken as
-    /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB.
+    /// those of sRGB, which they nearly are: Android's encoders write them beside samples that are sRGB. X, Y and Z (10) are no
+    /// primaries that light could be mixed of, but a way to store films: as unspecified.
     pub(super) fn from_code_points(primaries: u16, transfer: u16) -> Self {
         let transfer = Transfer::from_code_point(transfer);
-        u8::try_from(primaries).map_or(Self::Srgb, |primaries| {
-            Self::of_primaries(primaries, transfer)
-        })
+        match u8::try_from(primaries) {
+            Ok(10) => Self::of_primaries(2, transfer),
+            Ok(primaries) => Self::of_primaries(primaries, transfer),
+            Err(_) => Self::Srgb,
+        }
     }
 
     /// From measured values, in the units of [`Profile::Measured`]. Those that no light can have say nothing.
@@ -177,7 +180,8 @@ impl Profile {
                     max_profile_size: PROFILE_BYTES_MAX,
                     ..ParsingOptions::default()
                 };
-                ColorProfile::new_from_slice_with_options(bytes, options).ok()
+                let profile = ColorProfile::new_from_slice_with_options(bytes, options).ok()?;
+                grey_by_light(profile)
             }
             Self::CodePoints {
                 primaries,
@@ -191,11 +195,7 @@ impl Profile {
                 };
                 let mut profile = ColorProfile::new_srgb();
                 profile.update_rgb_colorimetry_from_cicp(points);
-                let curve = (0..CURVE_LENGTH).map(|nth| {
-                    let sample = f32::from(nth) / f32::from(CURVE_LENGTH.saturating_sub(1));
-                    sixteen_bits(transfer.light(sample))
-                });
-                let curve = ToneReprCurve::Lut(curve.collect());
+                let curve = curve_of(|sample| transfer.light(sample));
                 Some(with_curve(profile, curve))
             }
             Self::Measured {
@@ -304,6 +304,33 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
     Some((lights?, Profile::Icc(profile.encode().ok()?)))
 }
 
+/// A grey profile whose curve leads to lightness, with one that leads to light: moxcms knows no others. All other profiles
+/// as they are. Source: ICC.1:2022, F.2; CIE 15, 8.2.1.
+fn grey_by_light(mut profile: ColorProfile) -> Option<ColorProfile> {
+    if profile.color_space == DataColorSpace::Gray && profile.pcs == DataColorSpace::Lab {
+        let curve = profile.gray_trc.take()?.make_linear_evaluator().ok()?;
+        let light = |sample: f32| {
+            let lightness = 100.0 * curve.evaluate_value(sample);
+            if lightness <= 8.0 {
+                return lightness * 27.0 / 24_389.0;
+            }
+            ((lightness + 16.0) / 116.0).powi(3)
+        };
+        profile.gray_trc = Some(curve_of(light));
+        profile.pcs = DataColorSpace::Xyz;
+    }
+    Some(profile)
+}
+
+/// A tone curve by its function.
+fn curve_of(light: impl Fn(f32) -> f32) -> ToneReprCurve {
+    let curve = (0..CURVE_LENGTH).map(|nth| {
+        let sample = f32::from(nth) / f32::from(CURVE_LENGTH.saturating_sub(1));
+        sixteen_bits(light(sample))
+    });
+    ToneReprCurve::Lut(curve.collect())
+}
+
 /// Whether white can be mixed of red, green and blue: it is inside their triangle, and all four have an intensity.
 fn is_possible(chromaticities: [(u32, u32); 4]) -> bool {
     // The sum may be a little more than one whole, because x and y are rounded.
@@ -378,6 +405,7 @@ mod tests {
             let profile = Profile::from_code_points(primaries, transfer);
             assert_eq!(profile, Profile::Srgb);
         }
+        assert_eq!(Profile::from_code_points(10, 13), Profile::Srgb);
         assert_ne!(Profile::from_code_points(12, 13), Profile::Srgb);
         assert_ne!(Profile::from_code_points(1, 16), Profile::Srgb);
     }

@@ -147,12 +147,14 @@ impl Shrink {
         let Some(cells) = self.sums.get_mut(at..at + width) else {
             return;
         };
-        if self.channels == 1 && step == 1 && begin.is_multiple_of(self.factor) {
-            // The common case by far: a plane's row, from a cell's edge.
-            let first = index(begin / self.factor);
-            let squares = pixels.chunks(index(self.factor));
-            for (cell, square) in cells.iter_mut().skip(first).zip(squares) {
-                *cell += square.iter().copied().map(u32::from).sum::<u32>();
+        if self.channels == 1 && step == 1 {
+            // The common case by far: a plane's row. Up to the next edge of a cell, then cell by cell.
+            let cells = cells.get_mut(index(begin / self.factor)..);
+            let head = index(self.factor - begin % self.factor).min(pixels.len());
+            let (head, pixels) = pixels.split_at(head);
+            if let Some((first, cells)) = cells.and_then(<[u32]>::split_first_mut) {
+                *first = total(*first, head);
+                add_runs(cells, pixels, index(self.factor));
             }
             return;
         }
@@ -188,11 +190,20 @@ impl Shrink {
     fn averages(&self) -> Vec<u8> {
         let mut samples = Vec::with_capacity(self.sums.len());
         let width = index(self.cells.width) * self.channels;
+        let whole = index(self.window.size.width / self.factor) * self.channels;
+        let last = self.filled(self.cells.width - 1, self.window.size.width);
         for (row, cells) in (0_u32..).zip(self.sums.chunks_exact(width)) {
             let height = self.filled(row, self.window.size.height);
-            for (column, cell) in (0_u32..).zip(cells.chunks_exact(self.channels)) {
-                let count = self.filled(column, self.window.size.width) * height;
-                average(cell, count, self.has_alpha, &mut samples);
+            let (whole, edge) = cells.split_at(whole);
+            for (cells, across) in [(whole, self.factor), (edge, last)] {
+                let pixels = Divisor::new(across * height);
+                if self.has_alpha {
+                    for cell in cells.chunks_exact(self.channels) {
+                        average_by_alpha(cell, &pixels, &mut samples);
+                    }
+                } else {
+                    samples.extend(cells.iter().map(|sum| pixels.rounded(*sum)));
+                }
             }
         }
         samples
@@ -202,6 +213,41 @@ impl Shrink {
     fn filled(&self, nth: u32, length: u32) -> u32 {
         (length - nth * self.factor).min(self.factor)
     }
+}
+
+/// Adds runs of `length` samples to a cell each; the last one may be shorter. The lengths that photos of phones have are
+/// constants to the compiler, which then adds many samples at once: otherwise a twentieth of the time of a HEIC photo.
+fn add_runs(cells: &mut [u32], samples: &[u8], length: usize) {
+    match length {
+        2 => add_runs_of::<2>(cells, samples),
+        3 => add_runs_of::<3>(cells, samples),
+        4 => add_runs_of::<4>(cells, samples),
+        5 => add_runs_of::<5>(cells, samples),
+        6 => add_runs_of::<6>(cells, samples),
+        _ => {
+            for (cell, run) in cells.iter_mut().zip(samples.chunks(length)) {
+                *cell = total(*cell, run);
+            }
+        }
+    }
+}
+
+fn add_runs_of<const LENGTH: usize>(cells: &mut [u32], samples: &[u8]) {
+    let (runs, rest) = samples.as_chunks::<LENGTH>();
+    for (cell, run) in cells.iter_mut().zip(runs) {
+        *cell = total(*cell, run);
+    }
+    if let Some(cell) = cells.get_mut(runs.len()) {
+        *cell = total(*cell, rest);
+    }
+}
+
+/// A sum and these samples. It does not wrap, see [`FACTOR_MAX`]; to check that for each sample takes seven times as long.
+#[inline]
+fn total(sum: u32, samples: &[u8]) -> u32 {
+    samples
+        .iter()
+        .fold(sum, |sum, sample| sum.wrapping_add(u32::from(*sample)))
 }
 
 fn add_pixel(cell: &mut [u32], pixel: &[u8], has_alpha: bool) {
@@ -221,17 +267,39 @@ fn add_pixel(cell: &mut [u32], pixel: &[u8], has_alpha: bool) {
     }
 }
 
-fn average(cell: &[u32], count: u32, has_alpha: bool, samples: &mut Vec<u8>) {
-    let rounded = |sum: u32, by: u32| {
-        let value = sum.saturating_add(by / 2).checked_div(by).unwrap_or(0);
-        u8::try_from(value).unwrap_or(u8::MAX)
-    };
-    match cell {
-        [colors @ .., alphas] if has_alpha => {
-            samples.extend(colors.iter().map(|sum| rounded(*sum, *alphas)));
-            samples.push(rounded(*alphas, count));
+fn average_by_alpha(cell: &[u32], pixels: &Divisor, samples: &mut Vec<u8>) {
+    if let [colors @ .., alphas] = cell {
+        let by_alpha = Divisor::new(*alphas);
+        samples.extend(colors.iter().map(|sum| by_alpha.rounded(*sum)));
+        samples.push(pixels.rounded(*alphas));
+    }
+}
+
+/// Fractional bits of a reciprocal: enough for sums of [`FACTOR_MAX`]² pixels to be divided exactly, by their alpha too.
+const RECIPROCAL_BITS: u32 = 52;
+
+/// Divides sums by one number. By multiplication: millions of divisions take a thirtieth of the time of a HEIC photo.
+struct Divisor {
+    half: u64,
+    reciprocal: u64,
+}
+
+impl Divisor {
+    /// To divide by `number`; by 0 all is 0.
+    fn new(number: u32) -> Self {
+        let number = u64::from(number);
+        let reciprocal = (1_u64 << RECIPROCAL_BITS).checked_div(number);
+        Self {
+            half: number / 2,
+            reciprocal: reciprocal.map_or(0, |reciprocal| reciprocal + 1),
         }
-        colors => samples.extend(colors.iter().map(|sum| rounded(*sum, count))),
+    }
+
+    /// The nearest quotient.
+    fn rounded(&self, sum: u32) -> u8 {
+        let quotient =
+            (u64::from(sum) + self.half).wrapping_mul(self.reciprocal) >> RECIPROCAL_BITS;
+        u8::try_from(quotient).unwrap_or(u8::MAX)
     }
 }
 
@@ -269,6 +337,49 @@ mod tests {
                 step: (4, 4, 1)
             }
         );
+    }
+
+    #[test]
+    fn divisor_is_exact_to_the_largest_sums() {
+        let largest = FACTOR_MAX * FACTOR_MAX;
+        for number in (1..300).chain([largest - 1, largest, 255 * largest]) {
+            let divisor = Divisor::new(number);
+            let halves =
+                (0..=255).map(|quotient| quotient * u64::from(number) + u64::from(number) / 2);
+            let sums = halves.flat_map(|half| [half, half + 1, half + u64::from(number % 2)]);
+            for sum in sums.filter_map(|sum| u32::try_from(sum).ok()) {
+                let expected = (u64::from(sum) + u64::from(number) / 2) / u64::from(number);
+                let expected = u8::try_from(expected).unwrap_or(u8::MAX);
+                assert_eq!(divisor.rounded(sum), expected, "{sum} / {number}");
+            }
+        }
+        assert_eq!(Divisor::new(0).rounded(7), 0);
+    }
+
+    #[test]
+    fn shrink_of_rows_in_parts_is_that_of_whole_rows() {
+        let row: Vec<u8> = (0..61).map(|nth| nth * 4).collect();
+        for factor in 2..9 {
+            let mut whole = Shrink::new(window(5, 0, 50, 1), factor, 1, false);
+            let mut parts = Shrink::new(window(5, 0, 50, 1), factor, 1, false);
+            let cells = row[5..55].chunks(usize::try_from(factor).unwrap());
+            let averages: Vec<u8> = cells
+                .map(|cell| {
+                    let count = u32::try_from(cell.len()).unwrap();
+                    let sum: u32 = cell.iter().copied().map(u32::from).sum();
+                    u8::try_from((sum + count / 2) / count).unwrap()
+                })
+                .collect();
+
+            whole.add(0, 0, 1, &row);
+            // As tiles lie: none of their edges is one of a cell for every factor.
+            for (x, tile) in (0_u32..).step_by(13).zip(row.chunks(13)) {
+                parts.add(x, 0, 1, tile);
+            }
+
+            assert_eq!(whole.finish((1, 1)).samples, averages, "{factor}");
+            assert_eq!(parts.finish((1, 1)).samples, averages, "{factor}");
+        }
     }
 
     #[test]

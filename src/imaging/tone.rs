@@ -143,7 +143,7 @@ fn shades(shade: impl Fn(f32) -> u8, is_deep: bool) -> Shades {
 }
 
 /// The sample of sRGB for light. Source: IEC 61966-2-1.
-fn encoded(light: f32) -> f32 {
+pub(super) fn encoded(light: f32) -> f32 {
     if light <= 0.003_130_8 {
         light * 12.92
     } else {
@@ -157,13 +157,14 @@ fn rounded(sample: u16) -> u8 {
     u8::try_from(rounded).unwrap_or(u8::MAX)
 }
 
+/// The nearest of 255ths to a number from 0 to 1.
 #[expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "there is no other conversion from a float; `as` saturates, as documented"
 )]
-fn eight_bits(value: f32) -> u8 {
+pub(super) fn eight_bits(value: f32) -> u8 {
     (value * f32::from(u8::MAX)).round() as u8
 }
 

@@ -40,7 +40,7 @@ const EOI: &[u8] = b"\xFF\xD9";
 pub(in crate::imaging) struct Header {
     /// Size of the stored picture.
     pub size: Size,
-    /// What an Adobe segment says of the colour transform, if there is one. Its presence turns CMYK around: 255 is no ink.
+    /// What an Adobe segment says of the colour transform, if there is one.
     pub adobe_transform: Option<u8>,
     /// Whether there is a JFIF segment, which means luma and colour differences.
     pub is_jfif: bool,

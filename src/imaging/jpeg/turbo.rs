@@ -29,9 +29,6 @@ use crate::imaging::raster::Request;
 /// Complaint of libjpeg's about data after that of the last sample. Source: `jerror.h`.
 const SUPERFLUOUS: &str = "extraneous bytes before marker";
 
-/// Complaint about files that show as they should, whatever the order of their scans.
-const UNUSUAL_ORDER: &str = "Inconsistent progression sequence";
-
 /// The decoder. Keeps its handle for the next picture.
 #[derive(Debug, Default)]
 pub(in crate::imaging) struct Turbo {
@@ -78,7 +75,7 @@ impl Turbo {
             None => Decompressor::new().map_err(|error| Error::Internal(error.into()))?,
         };
         let eighths = eighths(request.reduction(), LEFT_OF_LUMA);
-        let pixels = decode(&mut handle, &file, header, eighths).map_err(malformed)?;
+        let pixels = decode(&mut handle, &file, eighths).map_err(malformed)?;
         self.handle = Some(handle);
         Ok(Decoded {
             pixels,
@@ -91,12 +88,7 @@ impl Turbo {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-fn decode(
-    handle: &mut Decompressor,
-    file: &Stripped,
-    header: &Header,
-    eighths: u8,
-) -> Outcome<Pixels> {
+fn decode(handle: &mut Decompressor, file: &Stripped, eighths: u8) -> Outcome<Pixels> {
     handle.set_scan_limit(SCANS_MAX)?;
     let factor = ScalingFactor::new(usize::from(eighths), 8);
     handle.set_scaling_factor(factor)?;
@@ -110,9 +102,9 @@ fn decode(
         (Colorspace::Gray, _) => interleaved(handle, PixelFormat::GRAY, Model::Gray),
         (Colorspace::CMYK | Colorspace::YCCK, _) => {
             let mut raster = decode_interleaved(handle, file, scaled, PixelFormat::CMYK, eighths)?;
-            if header.adobe_transform.is_some() {
-                raster.samples.iter_mut().for_each(|ink| *ink ^= 0xFF);
-            }
+            // 255 is no ink: Adobe's programs began it, and where their segment is missing somebody has taken it out.
+            // Source: what Pillow and libvips show.
+            raster.samples.iter_mut().for_each(|ink| *ink ^= 0xFF);
             Ok(Pixels::Interleaved(Model::Cmyk, raster))
         }
         (Colorspace::RGB, _) | (_, Subsamp::Unknown | Subsamp::Gray) => {
@@ -214,8 +206,7 @@ fn placement(eighths: u8, (width, height): (u32, u32)) -> Placement {
 fn tolerate(outcome: turbojpeg::Result<()>, file: &Stripped) -> Outcome<()> {
     match outcome {
         Err(turbojpeg::Error::TurboJpegError(message))
-            if message.contains(UNUSUAL_ORDER)
-                || (message.contains(SUPERFLUOUS) && file.ends_with_its_data()) =>
+            if message.contains(SUPERFLUOUS) && file.ends_with_its_data() =>
         {
             Ok(())
         }

@@ -120,23 +120,37 @@ fn restart_marker_that_is_missing_is_damage() {
     assert_malformed(&file);
 }
 
+/// Where a progressive file's second scan begins, with its table, where its data does, and where both end.
+fn second_scan(file: &[u8]) -> [usize; 3] {
+    let first = find(file, b"\xFF\xDA");
+    let start = first + find(&file[first..], b"\xFF\xC4");
+    let header = start + find(&file[start..], b"\xFF\xDA");
+    let data = header + 2 + usize::from(file[header + 3]);
+    let end = data + find(&file[data..], b"\xFF\xC4");
+    [start, data, end]
+}
+
 #[test]
 fn scan_without_data_is_damage_also_behind_harmless_bytes() {
     let file = fixture("progressive.jpg");
-    let first = find(&file, b"\xFF\xDA");
-    let end_of_first = first + find(&file[first..], b"\xFF\xC4");
-    let second = end_of_first + find(&file[end_of_first..], b"\xFF\xDA");
-    let data = second + 2 + usize::from(file[second + 3]);
-    let end_of_second = data + find(&file[data..], b"\xFF\xC4");
+    let [start, data, end] = second_scan(&file);
 
     let parts = [
-        &file[..end_of_first],
+        &file[..start],
         &[0x55; 9],
-        &file[end_of_first..data],
+        &file[start..data],
         &[0x12],
-        &file[end_of_second..],
+        &file[end..],
     ];
     assert_malformed(&parts.concat());
+}
+
+#[test]
+fn scan_that_is_missing_below_those_that_refine_it_is_damage() {
+    let file = fixture("progressive.jpg");
+    let [start, _, end] = second_scan(&file);
+
+    assert_malformed(&[&file[..start], &file[end..]].concat());
 }
 
 #[test]
