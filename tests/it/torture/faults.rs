@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{AtTheEnd, eventually, is_long, noise_photo, random, rounds, server};
 use crate::store::{account, at, life_of_a_user, user, usual_picture};
-use crate::support::{Form, PICTURE, Request};
+use crate::support::{Form, PICTURE, Request, Server};
 
 /// Where the process works whose calls fail.
 const DATA_DIR: &str = "POCKITD_TEST_FAULTS_DATA_DIR";
