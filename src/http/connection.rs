@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
@@ -111,7 +112,10 @@ where
             .get()
             .filter(|(at, _)| *at <= ordinal)
             .map(|(_, violation)| *violation);
-        async move { Ok::<_, Infallible>(answered(&server, peer, request, violation).await) }
+        async move {
+            let reply = answered(&server, peer, request, violation);
+            Ok::<_, Infallible>(reply.await)
+        }
     });
     // Without a timer the head timeout would silently not exist.
     http1::Builder::new()
@@ -198,14 +202,15 @@ async fn http2(
     }
 }
 
-async fn answered(
+/// Boxed, as a connection without a request would take the room of one: 45 KiB instead of a third of that, measured.
+fn answered(
     server: &Server,
     peer: IpAddr,
     request: Request<Incoming>,
     violation: Option<Violation>,
-) -> Reply {
+) -> BoxFuture<'_, Reply> {
     let request = request.map(|body| body.map_err(Into::into).boxed());
-    answer(server, peer, request, violation).await
+    Box::pin(answer(server, peer, request, violation))
 }
 
 /// What HTTP/1.1 calls Host stands in `:authority`. Two that differ become two, which are refused (RFC 9113 §8.3.1).

@@ -17,7 +17,7 @@ const RESIDENT_BYTES_MAX: u64 = 300 * 1_000_000;
 /// Limit of an opening after a stop in order.
 const START_MAX: Duration = Duration::from_secs(1);
 /// An audit reads all that there is.
-const CHECK_WITHIN: Duration = Duration::from_secs(3_600);
+const CHECK_WITHIN: Duration = Duration::from_hours(1);
 /// Requests for random pictures.
 const READS: u64 = 40_000;
 
