@@ -39,6 +39,7 @@ fn server(settings: &[(&str, &str)]) -> Server {
     let patient = [
         ("auth.access_ttl_s", "86400"),
         ("rate_limit.uploads_per_hour", "0"),
+        ("rate_limit.uploads_per_hour_per_address", "0"),
         ("rate_limit.requests_per_minute_per_user", "0"),
     ];
     Server::with(&[&patient, settings].concat())

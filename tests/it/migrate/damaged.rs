@@ -280,9 +280,14 @@ fn picture_on_pages_that_cannot_be_read_is_taken_away_by_a_repair() {
     assert_eq!(others.count(), 1, "{checked:?}");
     let exported = server.home().run(&["migrate", "export", "all.tar"]);
     exported.expect(0);
-    // Whoever writes beside it gets along, and nobody else notices.
-    for id in &users {
-        server.home().run(&["user", "delete", id]).expect(0);
+    // Whoever removes what lies beside it may be told so, and nobody else notices.
+    let delete = |id: &String| server.home().run(&["user", "delete", id]);
+    let deleted: Vec<Outcome> = users.iter().map(delete).collect();
+    let (gone, refused): (Vec<_>, Vec<_>) =
+        deleted.iter().partition(|outcome| outcome.code == Some(0));
+    assert!(gone.len() > refused.len(), "{refused:?}");
+    for outcome in refused {
+        assert_failed(outcome, &["cannot be read"]);
     }
     server.get("/readyz").expect(200);
     server.user_with_picture();
