@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::Server;
+use crate::support::Setup;
 use crate::support::fixtures::jpeg_of;
 
 /// How many rounds: few, or as many as `scripts/torture` wants.
@@ -35,14 +35,12 @@ fn rounds(few: u64, many: u64) -> u64 {
 }
 
 /// A server that minds neither how often a user comes nor how long they stay: hours of one user are no hours of a person.
-fn server(settings: &[(&str, &str)]) -> Server {
-    let patient = [
-        ("auth.access_ttl_s", "86400"),
-        ("rate_limit.uploads_per_hour", "0"),
-        ("rate_limit.uploads_per_hour_per_address", "0"),
-        ("rate_limit.requests_per_minute_per_user", "0"),
-    ];
-    Server::with(&[&patient, settings].concat())
+fn patient() -> Setup {
+    Setup::new()
+        .set("auth.access_ttl_s", "86400")
+        .set("rate_limit.uploads_per_hour", "0")
+        .set("rate_limit.uploads_per_hour_per_address", "0")
+        .set("rate_limit.requests_per_minute_per_user", "0")
 }
 
 /// Whether this is `scripts/torture`.

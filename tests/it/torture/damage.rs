@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{random, rounds, server};
+use super::{patient, random, rounds};
 use crate::support::process::Process;
 use crate::support::{Form, PICTURE, Request, Setup, User, fixture};
 
@@ -52,7 +52,7 @@ fn flip(data_dir: &Path) -> String {
 
 #[test]
 fn flipped_byte_is_an_error_or_harmless_and_never_a_wrong_picture() {
-    let mut server = server(&[]);
+    let mut server = patient().start();
     let files = ["rgb.png", "orientation-6.jpg", "alpha.png", "grey.jpg"];
     let mut expected: Vec<(User, serde_json::Value, _)> = Vec::new();
     for number in 0..12 {

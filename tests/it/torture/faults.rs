@@ -13,7 +13,7 @@ use pockitd::storage::Store;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
-use super::{AtTheEnd, eventually, is_long, noise_photo, random, rounds, server};
+use super::{AtTheEnd, eventually, is_long, noise_photo, patient, random, rounds};
 use crate::store::{account, at, life_of_a_user, user, usual_picture};
 use crate::support::{Form, PICTURE, Request, Server};
 
@@ -166,7 +166,7 @@ fn limit_files(server: &Server, bytes: Option<u64>) {
 
 #[test]
 fn server_that_cannot_write_serves_all_pictures_and_heals() {
-    let server = server(&[("storage.rendition_cache_bytes", "0")]);
+    let server = patient().set("storage.rendition_cache_bytes", "0").start();
     let gallery: Vec<(Request, Vec<u8>)> = (0..4)
         .flat_map(|seed| {
             let user = server.user();

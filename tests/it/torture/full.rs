@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use super::disk::Disk;
-use super::{noise_photo, rounds};
-use crate::support::{Server, Setup, User};
+use super::{noise_photo, patient, rounds};
+use crate::support::{Server, User};
 
 /// Users with pictures of noise, and what their files were.
 struct Gallery(Vec<(User, Files)>);
@@ -57,12 +57,11 @@ fn full_disk_refuses_uploads_serves_pictures_and_heals_without_a_restart() {
         return;
     };
     let data_dir = disk.path().join("data").display().to_string();
-    let mut server = Setup::new()
+    let mut server = patient()
         .set("storage.data_dir", &format!("{data_dir:?}"))
         // No guard: the writes themselves fail.
         .set("storage.free_bytes_min", "0")
         .set("storage.rendition_cache_bytes", "0")
-        .set("rate_limit.uploads_per_hour", "0")
         .start();
     let gallery = Gallery::new(&server, 4);
     let eve = server.user();

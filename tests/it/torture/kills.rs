@@ -5,19 +5,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::load::{FILES, Load};
-use super::{any_moment, eventually, rounds, server};
+use super::{any_moment, eventually, patient, rounds};
 use crate::migrate::compact::exported;
 use crate::support::{Server, fixture};
 
 #[test]
 fn nothing_answered_is_lost_when_a_busy_server_is_killed() {
-    let mut server = server(&[]);
+    let mut server = patient().start();
     killed_and_checked(&mut server, rounds(20, 1_000));
 }
 
 #[test]
 fn uploads_that_are_kept_are_whole_and_their_pictures_when_a_busy_server_is_killed() {
-    let mut server = server(&[("picture.keep_original", "true")]);
+    let mut server = patient().set("picture.keep_original", "true").start();
     // Nobody replaces or removes this one.
     let still = server.user();
     server.upload(&still, &fixture(FILES[0])).expect(200);

@@ -22,9 +22,8 @@ use tokio::runtime::Runtime;
 use self::workload::{ACKNOWLEDGED, FILES, FINISHED, SHOWN, USERS, Uploads};
 use super::disk::Disk;
 use super::load::Load;
-use super::{any_moment, eventually, random, rounds};
+use super::{any_moment, eventually, patient, random, rounds};
 use crate::store::{account, at, picture, user};
-use crate::support::Setup;
 
 /// Size of the disks, in MiB.
 const DISK_MEBIBYTES: u64 = 512;
@@ -360,10 +359,9 @@ fn nothing_answered_is_lost_when_a_busy_server_loses_power() {
         return;
     };
     let data_dir = disk.path().join("data").display().to_string();
-    let mut server = Setup::new()
+    let mut server = patient()
         .set("storage.data_dir", &format!("{data_dir:?}"))
         .set("storage.free_bytes_min", "0")
-        .set("rate_limit.uploads_per_hour", "0")
         .start();
     let load = Load::new(&server, 8);
     let rounds = rounds(2, 50);

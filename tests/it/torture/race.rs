@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::{AtTheEnd, rounds, server};
+use super::{AtTheEnd, patient, rounds};
 use crate::support::{Form, PICTURE, Request, fixture};
 
 #[test]
 fn one_user_in_64_threads_beside_garbage_collection_has_exactly_one_picture() {
-    let server = server(&[("workers.queue_max", "64")]);
+    let server = patient().set("workers.queue_max", "64").start();
     let user = server.user();
     let form = Form::image(&fixture("rgb.png"));
     let upload = Request::post(PICTURE).bearer(&user.access).form(&form);
