@@ -185,28 +185,24 @@ impl App {
         user: &UserId,
         address: ClientAddress,
     ) -> Result<[Option<Quota>; 2], Error> {
-        let of_user = taken(self.throttle.uploads.as_ref(), user)?;
-        match taken(self.throttle.uploads_of_address.as_ref(), &address) {
-            Ok(of_address) => Ok([of_user, of_address]),
-            Err(refusal) => {
-                given_back(self.throttle.uploads.as_ref(), user, of_user);
-                Err(refusal)
-            }
-        }
+        let Throttle {
+            uploads,
+            uploads_of_address,
+            ..
+        } = &self.throttle;
+        taken_of_both([uploads, uploads_of_address], user, &address)
     }
 
     /// Takes one repetition of an upload of that user and that address; whether there was one. A repetition takes nothing
     /// of the quota of uploads, but is read like an upload: without a bound, one key would lift all limits.
     #[must_use]
     pub fn admit_repeat(&self, user: &UserId, address: ClientAddress) -> bool {
-        let Ok(of_user) = taken(self.throttle.repeats.as_ref(), user) else {
-            return false;
-        };
-        let admits = taken(self.throttle.repeats_of_address.as_ref(), &address).is_ok();
-        if !admits {
-            given_back(self.throttle.repeats.as_ref(), user, of_user);
-        }
-        admits
+        let Throttle {
+            repeats,
+            repeats_of_address,
+            ..
+        } = &self.throttle;
+        taken_of_both([repeats, repeats_of_address], user, &address).is_ok()
     }
 
     /// Gives back what an upload has taken that was not taken on after all: no worker, no room.
@@ -228,6 +224,22 @@ impl App {
 fn taken(buckets: Option<&Buckets>, key: &impl Hash) -> Result<Option<Quota>, Error> {
     let taken = buckets.map(|buckets| buckets.take(key)).transpose();
     taken.map_err(Error::Throttled)
+}
+
+/// One of a user's and one of an address's, or none of either.
+fn taken_of_both(
+    [of_users, of_addresses]: [&Option<Buckets>; 2],
+    user: &UserId,
+    address: &ClientAddress,
+) -> Result<[Option<Quota>; 2], Error> {
+    let of_user = taken(of_users.as_ref(), user)?;
+    match taken(of_addresses.as_ref(), address) {
+        Ok(of_address) => Ok([of_user, of_address]),
+        Err(refusal) => {
+            given_back(of_users.as_ref(), user, of_user);
+            Err(refusal)
+        }
+    }
 }
 
 fn given_back(buckets: Option<&Buckets>, key: &impl Hash, taken: Option<Quota>) {

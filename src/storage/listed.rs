@@ -1,5 +1,5 @@
-//! Users as they are read from page to page, of one moment where it matters: with what can be read of each, so that one who is damaged does not hide
-//! those behind.
+//! Users as they are read from page to page, of one moment where it matters: with what can be read of each, so that one
+//! who is damaged does not hide those behind.
 
 use std::fmt::Debug;
 

@@ -3,8 +3,8 @@
 //! How it keeps the contract, piece by piece: `engine` (tables, settings, failure), `real_sync` (syncs that are
 //! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
 //! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
-//! (nobody reads what is not durable), `snapshot` (everybody as they were), `lookup` and `chunk` (checksums), `cache` (renditions in memory), `witness`
-//! (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
+//! (nobody reads what is not durable), `snapshot` (everybody as they were), `lookup` and `chunk` (checksums), `cache`
+//! (renditions in memory), `witness` (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
 //! `walk`, `audit`, `gap`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
@@ -369,12 +369,11 @@ impl Store for SledStore {
         let from = from.map_or_else(|| Ok(Start::first()), Start::of)?;
         let seen = self.read(move |engine, _| walk::walk(engine, &from, older_than));
         let seen = seen.await?;
-        let mut examined = seen.examined.clone();
-        if seen.is_suspicious() {
-            let confirming = self.read_alone(move |engine| seen.confirm(engine, older_than));
-            examined.findings = confirming.await?;
+        if !seen.is_suspicious() {
+            return Ok(seen.examined);
         }
-        Ok(examined)
+        self.read_alone(move |engine| seen.confirmed(engine, older_than))
+            .await
     }
 
     async fn mend(&self, finding: &Finding, now: Timestamp) -> Result<bool, Error> {

@@ -5,7 +5,7 @@ use crate::storage::What;
 use crate::storage::audit::{Finding, Problem, Section};
 use crate::storage::record::{CountsRecord, ProfileRecord};
 use crate::storage::sled::audit::Entry;
-use crate::storage::sled::engine::{Engine, Lookup, Table, failed};
+use crate::storage::sled::engine::{Engine, Lookup, Table, WALKING, failed};
 use crate::storage::sled::gap;
 use crate::storage::sled::lookup;
 
@@ -15,7 +15,7 @@ pub(super) fn judge(engine: &Engine) -> Result<Option<Finding>, Error> {
     let stored = found(engine)?;
     let mut actual = CountsRecord::default();
     for key in engine.profiles.iter().keys() {
-        let key = match key.map_err(|error| failed("walk over the database", error)) {
+        let key = match key.map_err(|error| failed(WALKING, error)) {
             // Nobody knows how many there are, either.
             Err(error) if gap::is_local(engine, &error) => return Ok(None),
             key => key?,

@@ -261,6 +261,23 @@ pub(super) fn guarded<T>(
     })
 }
 
+/// What is attempted by whoever looks at entries one after the other.
+pub(super) const WALKING: &str = "walk over the database";
+
+/// The next entry of a walk; none: that was the last.
+///
+/// # Errors
+///
+/// Those of [`guarded`] and [`failed`].
+pub(super) fn next_of<T>(
+    entries: &mut impl Iterator<Item = ::sled::Result<T>>,
+) -> Result<Option<T>, Error> {
+    guarded(WALKING, || {
+        let entry = entries.next().transpose();
+        entry.map_err(|error| failed(WALKING, error))
+    })
+}
+
 /// Why a database could not be opened, if that is for what its files hold.
 pub(super) fn damage(error: &Error) -> Option<String> {
     match error {

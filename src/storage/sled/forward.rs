@@ -21,8 +21,7 @@ use crate::storage::sled::change::Writes;
 use crate::storage::sled::engine::Engine;
 use crate::storage::sled::engine::Lookup as _;
 use crate::storage::sled::engine::Table;
-use crate::storage::sled::engine::failed;
-use crate::storage::sled::engine::guarded;
+use crate::storage::sled::engine::next_of;
 use crate::storage::sled::gap;
 use crate::storage::sled::gap::Gap;
 use crate::storage::sled::walk;
@@ -30,7 +29,6 @@ use crate::storage::upkeep::Forwarded;
 
 /// Records that one step looks at.
 const STEP_RECORDS_MAX: usize = 512;
-const ATTEMPT: &str = "walk over the database";
 /// The tables with records that last. Those of `meta` are written anew by every commit.
 const TABLES: [Table; 5] = [
     Table::Accounts,
@@ -70,11 +68,7 @@ pub(super) fn look(engine: &Engine, from: Option<&Place>) -> Result<Step, Error>
     let mut behind_gap = None;
     let mut count = 0_usize;
     while count < STEP_RECORDS_MAX {
-        let entry = guarded(ATTEMPT, || {
-            let entry = entries.next().transpose();
-            entry.map_err(|error| failed(ATTEMPT, error))
-        });
-        let (key, bytes) = match entry {
+        let (key, bytes) = match next_of(&mut entries) {
             Ok(Some(entry)) => entry,
             Ok(None) => break,
             Err(error) if gap::is_local(engine, &error) => {

@@ -10,11 +10,10 @@ use crate::storage::Error;
 use crate::storage::audit::{Finding, Problem, Section};
 use crate::storage::sled::audit::{Entry, WALK, id};
 use crate::storage::sled::chunk;
-use crate::storage::sled::engine::{Engine, Table, failed, guarded};
+use crate::storage::sled::engine::{Engine, Table, WALKING, failed, guarded, next_of};
 
 /// Bytes up to which keys are told apart.
 const PRECISION_BYTES: usize = 96;
-const ATTEMPT: &str = "walk over the database";
 
 /// A stretch of a table that cannot be read.
 #[derive(Clone, Debug)]
@@ -108,18 +107,14 @@ fn first(
     table: Table,
     range: (Bound<&[u8]>, Bound<&[u8]>),
 ) -> Result<Option<::sled::IVec>, Error> {
-    guarded(ATTEMPT, || {
-        let mut keys = engine.table(table).range::<&[u8], _>(range).keys();
-        keys.next()
-            .transpose()
-            .map_err(|error| failed(ATTEMPT, error))
-    })
+    let mut keys = engine.table(table).range::<&[u8], _>(range).keys();
+    next_of(&mut keys)
 }
 
 fn is_readable(engine: &Engine, table: Table, key: &[u8]) -> bool {
-    guarded(ATTEMPT, || {
+    guarded(WALKING, || {
         let found = engine.table(table).get(key);
-        found.map_err(|error| failed(ATTEMPT, error))
+        found.map_err(|error| failed(WALKING, error))
     })
     .is_ok()
 }

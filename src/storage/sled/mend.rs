@@ -71,7 +71,7 @@ impl Writes<'_> {
         let Some(manifest) = found else {
             return Ok(Done::default());
         };
-        self.remove_chunks(&manifest, picture)?;
+        self.remove_chunks(&manifest.owner, picture, manifest.all_blobs())?;
         self.remove(Table::Pictures, &entry.key);
         let sizes_px = manifest.blobs.iter().map(|blob| blob.size_px).collect();
         Ok(Done {
@@ -85,12 +85,7 @@ impl Writes<'_> {
         let mut manifest = lookup::manifest(self.view, picture)?;
         if let Some(original) = manifest.original.take() {
             manifest.crop = None;
-            let only = PictureRecord {
-                blobs: Vec::new(),
-                original: Some(original),
-                ..manifest.clone()
-            };
-            self.remove_chunks(&only, picture)?;
+            self.remove_chunks(&manifest.owner, picture, [original])?;
             self.write(Table::Pictures, &entry.key, &manifest)?;
         }
         Ok(Done::default())

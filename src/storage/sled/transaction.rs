@@ -54,8 +54,8 @@ pub(super) struct Committed {
     pub(super) touched: Vec<(Table, Vec<u8>)>,
 }
 
-/// Applies the changes, in order, each with where it is to remove nothing. Not durable before the next flush, and not shown to readers while the engine's
-/// [`Undo`] remembers what was before.
+/// Applies the changes, in order, each with where it is to remove nothing. Not durable before the next flush, and not
+/// shown to readers while the engine's [`Undo`] remembers what was before.
 ///
 /// # Errors
 ///

@@ -8,7 +8,7 @@ use crate::storage::audit::{Examined, Finding, Place, Problem, Section};
 use crate::storage::sled::audit;
 use crate::storage::sled::audit::{Entry, WALK};
 use crate::storage::sled::counted;
-use crate::storage::sled::engine::{Engine, Table, failed, guarded};
+use crate::storage::sled::engine::{Engine, Table, WALKING, guarded, next_of};
 use crate::storage::sled::gap;
 use crate::storage::sled::gap::Gap;
 
@@ -16,7 +16,6 @@ use crate::storage::sled::gap::Gap;
 const STEP_ENTRIES_MAX: u64 = 512;
 /// What the first byte of a place has that names the first entry to look at, not the last one that was.
 const INCLUDED: u8 = 0x80;
-const ATTEMPT: &str = "walk over the database";
 
 /// Where a step begins.
 #[derive(Debug)]
@@ -96,16 +95,16 @@ impl Seen {
         self.gap.is_some() || !self.suspects.is_empty()
     }
 
-    /// What is wrong of it when nobody writes.
+    /// The same with what is wrong of it when nobody writes.
     ///
     /// # Errors
     ///
     /// Those of the database.
-    pub(super) fn confirm(
-        &self,
+    pub(super) fn confirmed(
+        self,
         engine: &Engine,
         older_than: Timestamp,
-    ) -> Result<Vec<Finding>, Error> {
+    ) -> Result<Examined, Error> {
         let findings = self.suspects.iter().map(|entry| match entry.section {
             Section::Counts => counted::judge(engine),
             _ => judge(engine, entry, older_than),
@@ -114,7 +113,10 @@ impl Seen {
             .filter_map(Result::transpose)
             .collect::<Result<_, _>>()?;
         findings.extend(self.gap.as_ref().and_then(|gap| gap.judge(engine)));
-        Ok(findings)
+        Ok(Examined {
+            findings,
+            ..self.examined
+        })
     }
 }
 
@@ -162,11 +164,7 @@ fn step(
         if seen.examined.count >= STEP_ENTRIES_MAX {
             break last.unwrap_or_else(|| from.entry.clone()).place();
         }
-        let key = guarded(ATTEMPT, || {
-            let key = keys.next().transpose();
-            key.map_err(|error| failed(ATTEMPT, error))
-        });
-        let key = match key {
+        let key = match next_of(&mut keys) {
             Ok(Some(key)) => key.to_vec(),
             Ok(None) => break from.entry.next_section().place(),
             Err(error) if gap::is_local(engine, &error) => {
@@ -195,7 +193,7 @@ fn step(
 
 /// What is wrong with an entry: also that something beside it cannot be read, which it would be judged by.
 fn judge(engine: &Engine, entry: &Entry, older_than: Timestamp) -> Result<Option<Finding>, Error> {
-    match guarded(ATTEMPT, || audit::judge(engine, entry, older_than)) {
+    match guarded(WALKING, || audit::judge(engine, entry, older_than)) {
         Err(error) if gap::is_local(engine, &error) => {
             let name = gap::name(entry.section, &entry.key);
             let detail = format!("{name}: {}", gap::told(&error));

@@ -62,18 +62,14 @@ impl Writes<'_> {
             Ok(manifest) if manifest.owner != *owner => {
                 return Ok(Some((picture.id, picture.sizes_px)));
             }
-            Ok(manifest) => self.remove_chunks(&manifest, picture.id)?,
+            Ok(manifest) => self.remove_chunks(owner, picture.id, manifest.all_blobs())?,
             // Whatever has become of the manifest, the picture can be replaced: its chunks are found one after the
             // other. What lies behind a gap is left to the garbage collection.
             Err(Error::Damaged { .. } | Error::NotFound(_)) => {
-                let begin = self.staged.len();
                 let sizes_px = picture.sizes_px.iter().chain(&[BlobRecord::ORIGINAL]);
-                let mut firsts =
+                let keys =
                     sizes_px.map(|size_px| chunk::keys_from_first(owner, picture.id, *size_px));
-                let remove = |all, keys| Ok(all && self.remove_readable(keys, true)?);
-                if !firsts.try_fold(true, remove)? {
-                    self.staged.truncate(begin);
-                }
+                self.remove_all_or_none(keys, true)?;
             }
             Err(error) => return Err(error),
         }
@@ -83,16 +79,26 @@ impl Writes<'_> {
         Ok(Some((picture.id, picture.sizes_px)))
     }
 
-    /// Removes all chunks of a picture, or none: not those beside what cannot be read.
+    /// Removes all chunks of these files of a picture, or none: not those beside what cannot be read.
     pub(super) fn remove_chunks(
         &mut self,
-        manifest: &PictureRecord,
+        owner: &UserId,
         picture: PictureId,
+        blobs: impl IntoIterator<Item = BlobRecord>,
+    ) -> Result<(), Error> {
+        let blobs = blobs.into_iter();
+        self.remove_all_or_none(blobs.map(|blob| chunk::keys(owner, picture, blob)), false)
+    }
+
+    /// Removes the chunks of several files, each as [`Writes::remove_readable`] does; none, if one of them cannot be read.
+    fn remove_all_or_none(
+        &mut self,
+        files: impl Iterator<Item: Iterator<Item = Vec<u8>>>,
+        up_to_a_gap: bool,
     ) -> Result<(), Error> {
         let begin = self.staged.len();
-        for blob in manifest.all_blobs() {
-            let keys = chunk::keys(&manifest.owner, picture, blob);
-            if !self.remove_readable(keys, false)? {
+        for keys in files {
+            if !self.remove_readable(keys, up_to_a_gap)? {
                 self.staged.truncate(begin);
                 break;
             }

@@ -64,6 +64,15 @@ fn sides(server: &Server, profile: &Value) -> Vec<usize> {
     files.map(|file| Pixels::decode(&file).width).collect()
 }
 
+/// Somebody whose upload was kept, and is larger than their pictures.
+fn kept_and_small() -> (Server, User, Value) {
+    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
+    uploaded(
+        small.set("picture.keep_original", "true"),
+        "orientation-6.jpg",
+    )
+}
+
 fn uploaded(setup: Setup, file: &str) -> (Server, User, Value) {
     let server = setup.start();
     let user = server.user();
@@ -141,11 +150,7 @@ fn picture_smaller_than_every_size_is_left_alone() {
 
 #[test]
 fn kept_upload_is_never_served_and_makes_larger_pictures_beside_a_server() {
-    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
-    let (mut server, user, before) = uploaded(
-        small.set("picture.keep_original", "true"),
-        "orientation-6.jpg",
-    );
+    let (mut server, user, before) = kept_and_small();
     let id = before["picture"]["id"].as_str().unwrap();
     for size in ["0", "64/original", "original"] {
         let url = format!("/media/profile_pictures/{id}/{size}.jpg");
@@ -180,11 +185,7 @@ fn kept_upload_is_never_served_and_makes_larger_pictures_beside_a_server() {
 
 #[test]
 fn upload_that_is_refused_now_stays_and_the_picture_is_made_of_its_largest_rendition() {
-    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
-    let (mut server, user, before) = uploaded(
-        small.set("picture.keep_original", "true"),
-        "orientation-6.jpg",
-    );
+    let (mut server, user, before) = kept_and_small();
     server.stop();
     with(server.home(), "picture.sizes_px", "[96, 48, 24]");
     with(server.home(), "picture.pixels_max", "5000");
@@ -355,11 +356,7 @@ fn damaged_upload_is_found_and_forgotten_and_the_picture_stays() {
 
 #[test]
 fn damaged_upload_gives_way_to_the_largest_rendition() {
-    let small = Setup::new().set("picture.sizes_px", "[64, 32]");
-    let (mut server, user, _) = uploaded(
-        small.set("picture.keep_original", "true"),
-        "orientation-6.jpg",
-    );
+    let (mut server, user, _) = kept_and_small();
     server.stop();
     Raw::open(&server.home().data_dir()).damage_original(&user.id);
     with(server.home(), "picture.sizes_px", "[96, 48]");
