@@ -43,7 +43,10 @@ pub(super) enum Migrate {
     },
     /// Write all users and pictures as a neutral archive: a tar file of JSON lines and JPEG files
     #[command(
-        after_help = "The archive has password hashes in it. pockitd-archive(5) describes it.\n\nExamples:\n  pockitd migrate export backup.tar\n  pockitd migrate export - | zstd > backup.tar.zst"
+        after_help = "The archive has password hashes in it. pockitd-archive(5) describes it.\n\nBeside a running server it \
+        is of one moment: whoever is changed before their turn is kept as they were, on the server's disk. With less than twice \
+        storage.free_bytes_min left for that it ends, so that uploads go on; run it again at a quieter time.\n\nExamples:\n  \
+        pockitd migrate export backup.tar\n  pockitd migrate export - | zstd > backup.tar.zst"
     )]
     Export {
         /// File to write, or - for standard output. A file of that name is replaced once the archive is whole

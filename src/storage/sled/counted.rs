@@ -3,9 +3,10 @@
 use crate::storage::Error;
 use crate::storage::What;
 use crate::storage::audit::{Finding, Problem, Section};
+use crate::storage::record;
 use crate::storage::record::{CountsRecord, ProfileRecord};
 use crate::storage::sled::audit::Entry;
-use crate::storage::sled::engine::{Engine, Lookup, Table, WALKING, failed};
+use crate::storage::sled::engine::{Engine, Lookup, damaged, next_of};
 use crate::storage::sled::gap;
 use crate::storage::sled::lookup;
 
@@ -14,23 +15,27 @@ use crate::storage::sled::lookup;
 pub(super) fn judge(engine: &Engine) -> Result<Option<Finding>, Error> {
     let stored = found(engine)?;
     let mut actual = CountsRecord::default();
-    for key in engine.profiles.iter().keys() {
-        let key = match key.map_err(|error| failed(WALKING, error)) {
-            // Nobody knows how many there are, either.
+    let mut entries = engine.profiles.iter();
+    loop {
+        let read = next_of(&mut entries).and_then(|entry| {
+            let Some((key, bytes)) = entry else {
+                return Ok(None);
+            };
+            let profile = record::decode::<ProfileRecord>(&key, &bytes);
+            profile
+                .map(Some)
+                .map_err(|error| damaged(What::User, &error))
+        });
+        let profile = match read {
+            Ok(Some(profile)) => profile,
+            Ok(None) => break,
+            // Nobody knows how many there are, or whether that one has a picture: what is counted may be right.
             Err(error) if gap::is_local(engine, &error) => return Ok(None),
-            key => key?,
+            Err(error) => return Err(error),
         };
         actual.users = actual.users.saturating_add(1);
-        match engine.record::<ProfileRecord>(Table::Profiles, What::User, &key) {
-            Ok(Some(profile)) => {
-                let has = u64::from(profile.picture.is_some());
-                actual.pictures = actual.pictures.saturating_add(has);
-            }
-            // Nobody knows whether that one has a picture: what is counted may be right.
-            Err(Error::Damaged { .. }) => return Ok(None),
-            Ok(None) => {}
-            Err(error) => return Err(error),
-        }
+        let has = u64::from(profile.picture.is_some());
+        actual.pictures = actual.pictures.saturating_add(has);
     }
     if stored == actual || found(engine)? == actual {
         return Ok(None);

@@ -12,8 +12,8 @@ use crate::storage::sled::audit::{Entry, WALK, id};
 use crate::storage::sled::chunk;
 use crate::storage::sled::engine::{Engine, Table, WALKING, failed, guarded, next_of};
 
-/// Bytes up to which keys are told apart.
-const PRECISION_BYTES: usize = 96;
+/// Bytes up to which keys are told apart: a user id of 161 characters of ASCII, and what the key of a part adds to it.
+const PRECISION_BYTES: usize = 192;
 
 /// A stretch of a table that cannot be read.
 #[derive(Clone, Debug)]

@@ -166,28 +166,8 @@ fn accounts_by_profiles(
     Ok(listed)
 }
 
-/// The users behind `after`, in order, with all that is theirs. To be called by the writing thread, so that they are
-/// of one moment.
-pub(super) fn users(
-    engine: &Engine,
-    after: Option<&UserId>,
-    count: usize,
-    bytes_max: u64,
-) -> Result<Vec<ListedUser>, Error> {
-    let mut users = Vec::new();
-    let mut bytes = 0_u64;
-    for account in accounts(engine, after, count)? {
-        let user = listed(engine, account)?;
-        bytes = bytes.saturating_add(listed_bytes(&user));
-        users.push(user);
-        if bytes >= bytes_max {
-            break;
-        }
-    }
-    Ok(users)
-}
-
-/// One user as in that list; none without an account.
+/// Somebody with all that is theirs; none without an account. To be called by the writing thread, so that it is of one
+/// moment.
 pub(super) fn user(engine: &Engine, user_id: &UserId) -> Result<Option<ListedUser>, Error> {
     match account(engine, user_id) {
         Err(Error::NotFound(_)) => Ok(None),
@@ -199,7 +179,8 @@ pub(super) fn user(engine: &Engine, user_id: &UserId) -> Result<Option<ListedUse
     }
 }
 
-fn listed(engine: &Engine, account: ListedAccount) -> Result<ListedUser, Error> {
+/// What belongs to an account, as [`user`] finds it.
+pub(super) fn listed(engine: &Engine, account: ListedAccount) -> Result<ListedUser, Error> {
     let ListedAccount { user_id, account } = account;
     let mut damage = Vec::new();
     let whole = match account {

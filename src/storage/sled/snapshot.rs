@@ -22,7 +22,7 @@ use crate::storage::archive::Writer;
 use crate::storage::audit::Section;
 use crate::storage::data_dir;
 use crate::storage::listed;
-use crate::storage::listed::ListedUser;
+use crate::storage::listed::{ListedAccount, ListedUser};
 use crate::storage::sled::audit;
 use crate::storage::sled::change::Change;
 use crate::storage::sled::commit::Asking;
@@ -61,6 +61,13 @@ struct Was {
     damage: Vec<Error>,
     /// Where the archive of the user lies, and how long it is; none of one who could not be read.
     place: Option<(u64, usize)>,
+}
+
+/// Users that come one after the other.
+struct Page {
+    users: Vec<ListedUser>,
+    /// Whether there is nobody behind them.
+    is_last: bool,
 }
 
 impl Snapshots {
@@ -104,9 +111,14 @@ impl Snapshots {
 #[async_trait]
 impl listed::Snapshot for Snapshot {
     async fn users(&mut self, count: usize, bytes_max: u64) -> Result<Vec<ListedUser>, Error> {
-        let kept = Arc::clone(&self.kept);
-        let page = move |engine: &Engine| locked(&kept).page(engine, count, bytes_max);
-        self.asking.read_alone(page).await
+        loop {
+            let kept = Arc::clone(&self.kept);
+            let page = move |engine: &Engine| locked(&kept).page(engine, count, bytes_max);
+            let Page { users, is_last } = self.asking.read_alone(page).await?;
+            if is_last || !users.is_empty() {
+                return Ok(users);
+            }
+        }
     }
 }
 
@@ -122,6 +134,9 @@ impl Kept {
             Err(error) => {
                 tracing::warn!(%error, "an export can not go on: users are changed that it has not come to yet");
                 self.failed = Some(error);
+                // Whoever reads it may hear of that late.
+                self.before.clear();
+                let _ = self.file.set_len(0);
             }
         }
     }
@@ -140,7 +155,7 @@ impl Kept {
             Some(whole) => {
                 let bytes = written(&whole)?;
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                shared.check_room(length, false)?;
+                check_room_to_spare(shared, length)?;
                 let offset = self.length;
                 let put = self.file.write_all_at(&bytes, offset);
                 put.map_err(|error| io_failed(ATTEMPT, error))?;
@@ -151,47 +166,42 @@ impl Kept {
         Ok(Some(Was { damage, place }))
     }
 
-    /// The users that come next. Empty: there are no more.
-    fn page(
-        &mut self,
-        engine: &Engine,
-        count: usize,
-        bytes_max: u64,
-    ) -> Result<Vec<ListedUser>, Error> {
-        let mut page = Vec::new();
+    /// Some of the users that come next: a bounded piece of work, as nobody can write meanwhile. Of those who were not
+    /// there when the snapshot began there may be any number, and then nobody is found this time.
+    fn page(&mut self, engine: &Engine, count: usize, bytes_max: u64) -> Result<Page, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let accounts = lookup::accounts(engine, self.passed.as_ref(), count)?;
+        let upto = accounts.last().map(|account| account.user_id.clone());
+        let end = upto.as_ref().map_or(Bound::Unbounded, Bound::Included);
+        let is_last = upto.is_none();
+        let mut next: BTreeMap<UserId, Option<ListedAccount>> = accounts
+            .into_iter()
+            .map(|account| (account.user_id.clone(), Some(account)))
+            .collect();
+        // Whoever was changed since is read as they were.
+        let changed = self.before.range((Bound::Unbounded, end));
+        next.extend(changed.map(|(user, _)| (user.clone(), None)));
+        let mut users = Vec::new();
         let mut bytes = 0_u64;
-        loop {
-            if let Some(error) = &self.failed {
-                return Err(error.clone());
-            }
-            let found = lookup::users(engine, self.passed.as_ref(), count, bytes_max)?;
-            let upto = found.last().map(|user| user.user_id.clone());
-            let end = upto.as_ref().map_or(Bound::Unbounded, Bound::Included);
-            let changed = self.before.range((Bound::Unbounded, end));
-            let mut next: BTreeMap<UserId, Option<ListedUser>> =
-                changed.map(|(user, _)| (user.clone(), None)).collect();
-            for user in found {
-                let place = next.entry(user.user_id.clone());
-                // Whoever was changed since is read as they were.
-                place.or_insert(Some(user));
-            }
-            for (user_id, user) in next {
-                let user = match user {
-                    Some(user) => Some(user),
-                    None => self.put_by(&user_id)?,
-                };
-                self.before.remove(&user_id);
-                self.passed = Some(user_id);
-                bytes = bytes.saturating_add(user.as_ref().map_or(0, lookup::listed_bytes));
-                page.extend(user);
-                if page.len() >= count || bytes >= bytes_max {
-                    return Ok(page);
-                }
-            }
-            if upto.is_none() || !page.is_empty() {
-                return Ok(page);
+        for (user_id, account) in next {
+            let user = match account {
+                Some(account) => Some(lookup::listed(engine, account)?),
+                None => self.put_by(&user_id)?,
+            };
+            self.before.remove(&user_id);
+            self.passed = Some(user_id);
+            bytes = bytes.saturating_add(user.as_ref().map_or(0, lookup::listed_bytes));
+            users.extend(user);
+            if users.len() >= count || bytes >= bytes_max {
+                return Ok(Page {
+                    users,
+                    is_last: false,
+                });
             }
         }
+        Ok(Page { users, is_last })
     }
 
     /// Somebody who was changed since, as they were; none: there was no such user.
@@ -214,6 +224,17 @@ impl Kept {
             damage: damage.clone(),
         }))
     }
+}
+
+/// Whether so many bytes may be put by. Uploads are not refused for the sake of an export: as much as must stay free
+/// for them is left to them once more.
+fn check_room_to_spare(shared: &Shared, bytes: u64) -> Result<(), Error> {
+    let free = shared.free_bytes()?;
+    let free_min = shared.free_bytes_min.saturating_mul(2);
+    if free < free_min.saturating_add(bytes) {
+        return Err(Error::DiskFull { free, free_min });
+    }
+    Ok(())
 }
 
 fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {

@@ -23,9 +23,15 @@ impl Writes<'_> {
         replaced: bool,
     ) -> Result<(), Error> {
         chunk::check_sizes(picture, renditions)?;
-        let found = self.view.find(Table::Pictures, picture.id.as_bytes())?;
-        if found.is_some() && !replaced {
-            return Err(Error::AlreadyExists(What::Picture));
+        match lookup::manifest(self.view, picture.id) {
+            Err(Error::NotFound(_)) => {}
+            // Not if it stays, as it is somebody else's.
+            Ok(manifest) if replaced && manifest.owner == *owner => {}
+            Err(Error::Damaged { .. }) if replaced => {}
+            Ok(_) | Err(Error::Damaged { .. }) => {
+                return Err(Error::AlreadyExists(What::Picture));
+            }
+            Err(error) => return Err(error),
         }
         let original = making.original.as_ref().map(|kept| Rendition {
             size_px: BlobRecord::ORIGINAL,

@@ -137,6 +137,39 @@ async fn write_below_the_free_space_limit_is_refused_and_reads_go_on() {
 }
 
 #[tokio::test]
+async fn snapshot_takes_no_room_that_uploads_need() {
+    let place = Directory::new();
+    let store = place.open().await;
+    let ada = user("ada");
+    let created = store.create_user(account("ada"), "Ada".parse().unwrap());
+    created.await.unwrap();
+    let (shown, renditions) = usual_picture(1);
+    let put = store.replace_picture(&ada, shown, renditions);
+    put.await.unwrap();
+    store.close().await.unwrap();
+    let disk = rustix::fs::statvfs(&place.config().data_dir).unwrap();
+    let free = disk.f_bavail * disk.f_frsize;
+    let config = config::Storage {
+        free_bytes_min: free / 4 * 3,
+        ..place.config()
+    };
+    let store = storage::open(&config).await.unwrap();
+    let mut snapshot = store.snapshot().await.unwrap();
+
+    let (shown, renditions) = usual_picture(2);
+    let replaced = store.replace_picture(&ada, shown, renditions).await;
+
+    assert!(replaced.is_ok(), "{replaced:?}");
+    let page = snapshot.users(9, u64::MAX).await;
+    assert!(
+        matches!(page, Err(Error::DiskFull { free_min, .. }) if free_min == free / 4 * 3 * 2),
+        "{page:?}"
+    );
+    let mut another = store.snapshot().await.unwrap();
+    assert_eq!(another.users(9, u64::MAX).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn database_older_than_its_last_acknowledgement_is_refused() {
     let place = Directory::new();
     let data_dir = place.config().data_dir;
