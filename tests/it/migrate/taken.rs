@@ -120,6 +120,31 @@ fn user_who_cannot_be_read_is_replaced_without_the_picture_of_another() {
 }
 
 #[test]
+fn user_whose_profile_shows_the_picture_of_another_is_replaced_without_it() {
+    let origin = entries(&Origin::new().export());
+    let home = home();
+    import(&home, &[&archive(&home, &multiplied(&origin, 2))]);
+    let first = lines(&home).remove(0);
+    Raw::open(&home.data_dir()).copy_record("profiles", "user-000000", "user-000001");
+    let texts = [
+        ("user-000000", "user-000001"),
+        ("many0@example.org", "many1@example.org"),
+    ];
+    let file = archive(&home, &archive_of(&origin, 1, &texts));
+
+    let replaced = import(&home, &[&file, "--on-conflict", "replace"]);
+
+    assert_eq!(
+        (&replaced["replaced"], &replaced["new_picture_ids"]),
+        (&json!(1), &json!(1))
+    );
+    let all = lines(&home);
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0], first, "whose it is has it as before");
+    assert!(all[1]["profile"]["picture"].is_object());
+}
+
+#[test]
 fn second_user_with_an_address_is_left_out_and_named() {
     let origin = entries(&Origin::new().export());
     let home = home();
