@@ -121,7 +121,7 @@ fn list_of_users_and_rerendering_go_on_behind_a_damaged_account() {
 /// A stopped server with so many users, with pictures or without, and its log.
 fn many(count: u64, with_pictures: bool) -> (Server, Vec<String>, Vec<u8>) {
     let ids: Vec<String> = (0..count)
-        .map(|number| format!("user{number:02}"))
+        .map(|number| format!("many{number:02}"))
         .collect();
     let fill = async |data_dir| {
         let config = pockitd::config::Storage {
