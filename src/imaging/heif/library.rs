@@ -162,10 +162,9 @@ impl<'a> Context<'a> {
         unsafe { sys::heif_context_get_number_of_top_level_images(self.pointer.as_ptr()) }
     }
 
-    /// What is to be done to the decoded image, in order. `size` is that of the image before.
-    pub(super) fn transformations(&self, handle: &Handle) -> Vec<Transformation> {
+    /// What is to be done to an image once it is decoded, in order.
+    pub(super) fn transformations(&self, item: sys::heif_item_id) -> Vec<Transformation> {
         let context = self.pointer.as_ptr();
-        let item = handle.id();
         let mut properties = [0; 16];
         // SAFETY: the context is alive; not more than the array's length is written.
         let count = unsafe {
