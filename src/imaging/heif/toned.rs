@@ -248,8 +248,10 @@ mod tests {
             let wide: Vec<u8> = rgb.into_iter().flat_map(sixteen_bits).collect();
             let mut buffer = Vec::new();
             let expected = tone.row(&wide, &mut buffer);
-            let at = usize::try_from(y * size.width + x).unwrap() * channels;
-            let shown = &raster.samples[at..at + channels];
+            let index = |position: u32| usize::try_from(position).unwrap();
+            let pixels: Vec<&[u8]> = raster.samples.chunks(channels).collect();
+            let rows: Vec<_> = pixels.chunks(index(size.width)).collect();
+            let shown = rows[index(y)][index(x)];
             let near = shown.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1);
             assert!(near, "{shown:?}, not {expected:?}");
             if let (Some(plane), [.., shown]) = (&alpha, shown) {
