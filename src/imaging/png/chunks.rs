@@ -65,14 +65,15 @@ pub(super) fn still(file: &[u8]) -> Cow<'_, [u8]> {
     let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
     let (mut has_samples, mut has_end) = (false, false);
     loop {
-        let before = bytes.rest().len();
+        let before = bytes;
         let Some((kind, data)) = chunk(&mut bytes) else {
+            bytes = before;
             break;
         };
         has_samples |= &kind == b"IDAT";
         has_end |= &kind == b"IEND";
         if is_in_the_way(kind, data) {
-            let kept = rest.len().saturating_sub(before);
+            let kept = rest.len().saturating_sub(before.rest().len());
             copy.extend(rest.get(..kept).unwrap_or_default());
             rest = bytes.rest();
         }
@@ -153,6 +154,27 @@ mod tests {
         ]);
 
         assert_eq!(Chunks::scan(&plain), Chunks::default());
+    }
+
+    #[test]
+    fn end_that_is_missing_behind_whole_samples_is_added() {
+        let samples: (&[u8; 4], &[u8]) = (b"IDAT", b"samples");
+        let whole = file(&[(b"IHDR", b""), samples]);
+        let ended = [&whole, END].concat();
+        let more = file(&[(b"IHDR", b""), samples, (b"tEXt", b"text")]);
+        for length in whole.len()..more.len() {
+            assert_eq!(still(&more[..length]), ended, "{length}");
+        }
+        let animated = file(&[(b"acTL", b""), (b"IHDR", b""), samples, (b"fdAT", b"")]);
+        assert_eq!(still(&animated), ended);
+
+        let cut = file(&[(b"IHDR", b""), samples, samples]);
+        for length in whole.len() + 8..cut.len() {
+            assert_eq!(still(&cut[..length]), &cut[..length], "{length}");
+        }
+        assert_eq!(still(&ended), ended);
+        let no_samples = file(&[(b"IHDR", b"")]);
+        assert_eq!(still(&no_samples), no_samples);
     }
 
     #[test]
