@@ -78,6 +78,7 @@ impl<'a> Tiff<'a> {
     /// write others. Signed ones need no care: the orientations are positive, and no negative number looks like one.
     /// Source: TIFF 6.0, section 2, "Types".
     fn integer(&self) -> Option<u32> {
+        self.u32(4).filter(|count| *count > 0)?;
         match self.u16(2)? {
             // BYTE, SBYTE
             1 | 6 => self.bytes.get(8).copied().map(u32::from),
@@ -149,6 +150,9 @@ mod tests {
         assert_eq!(orientation(&block(0x0112, 5, [0, 6, 0, 0])), None);
         assert_eq!(orientation(&block(0x0112, 2, [b'6', 0, 0, 0])), None);
         assert_eq!(orientation(&block(0x010F, 3, [0, 6, 0, 0])), None);
+        let mut without_values = block(0x0112, 3, [0, 6, 0, 0]);
+        without_values[17] = 0;
+        assert_eq!(orientation(&without_values), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod plugin;
 #[cfg(all(test, feature = "libavcodec"))]
 mod tests;
 mod toned;
+mod transparent;
 mod whole;
 
 use crate::config::HevcDecoder;
@@ -28,6 +29,7 @@ use crate::imaging::Error;
 use crate::imaging::geometry::Orientation;
 use crate::imaging::geometry::Size;
 use crate::imaging::heif::handle::Handle;
+use crate::imaging::heif::handle::Part;
 use crate::imaging::heif::handle::Tiling;
 use crate::imaging::heif::hevc::Codec;
 use crate::imaging::heif::library::Context;
@@ -38,19 +40,14 @@ use crate::imaging::heif::picture::CodePoints;
 use crate::imaging::heif::picture::Picture;
 use crate::imaging::heif::picture::Plane;
 use crate::imaging::heif::planes::Planes;
-use crate::imaging::heif::planes::eight_bits;
 use crate::imaging::heif::toned::Toned;
 use crate::imaging::layout::View;
-use crate::imaging::luma;
 use crate::imaging::luma::Matrix;
 use crate::imaging::profile::PROFILE_BYTES_MAX;
 use crate::imaging::profile::Profile;
 use crate::imaging::raster::Decoded;
-use crate::imaging::raster::Model;
 use crate::imaging::raster::Pixels;
 use crate::imaging::raster::Request;
-use crate::imaging::shrink;
-use crate::imaging::shrink::Shrink;
 use crate::imaging::shrink::Window;
 
 /// Colour planes in the order in which they are delivered: as luma and differences, or as the same of RGB.
@@ -74,6 +71,9 @@ pub(super) struct Source<'a> {
     context: Context<'a>,
     handle: Handle,
     tiling: Tiling,
+    /// Whether parts that the picture is put together of are turned or cut themselves. Then libheif does all of it, and the
+    /// picture is taken as it shows it: no camera makes such files, but the standard has them.
+    is_composed: bool,
 }
 
 impl<'a> Source<'a> {
@@ -90,7 +90,14 @@ impl<'a> Source<'a> {
         let context = Context::read(file, pixels_max.saturating_mul(2), profile_bytes_max)
             .map_err(refused)?;
         let handle = context.primary().map_err(refused)?;
-        let tiling = handle.tiling().map_err(refused)?;
+        let is_composed = boxes::parts_of_primary_image(file)
+            .into_iter()
+            .any(|part| !context.transformations(part).is_empty());
+        let tiling = if is_composed {
+            handle.one_tile_as_shown()
+        } else {
+            handle.tiling().map_err(refused)?
+        };
         if [tiling.tile_width, tiling.tile_height].contains(&0) {
             return Err(damaged("empty tiles"));
         }
@@ -101,10 +108,11 @@ impl<'a> Source<'a> {
             context,
             handle,
             tiling,
+            is_composed,
         })
     }
 
-    /// Size of the coded picture, before it is cut and turned.
+    /// Size of the coded picture, before it is cut and turned (as [`Source::view`] tells).
     pub(super) fn size(&self) -> Size {
         Size {
             width: self.tiling.width,
@@ -119,7 +127,10 @@ impl<'a> Source<'a> {
     /// [`Error::Malformed`] if nothing is left of it.
     pub(super) fn view(&self) -> Result<View, Error> {
         let mut view = View::whole(self.size(), Orientation::UPRIGHT);
-        for transformation in self.context.transformations(&self.handle) {
+        if self.is_composed {
+            return Ok(view);
+        }
+        for transformation in self.context.transformations(self.handle.id()) {
             view = match transformation {
                 Transformation::Rotate { degrees } => {
                     view.turned(Orientation::from_degrees_anticlockwise(degrees))
@@ -180,8 +191,7 @@ impl<'a> Source<'a> {
 
     fn decode_by(&self, codec: Codec, request: &Request) -> Result<Decoded, Error> {
         let (pixels, profile, toned) = if self.handle.has_alpha() {
-            let (pixels, picture) = self.decode_with_alpha(codec, request)?;
-            (pixels, self.profile(&picture), false)
+            self.decode_with_alpha(codec, request)?
         } else {
             self.decode_tiles(codec, request)?
         };
@@ -210,8 +220,12 @@ impl<'a> Source<'a> {
             for column in touched(window.x, window.size.width, tile_width) {
                 // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
                 let is_grid = self.tiling.columns > 1 || self.tiling.rows > 1;
-                let position = is_grid.then_some((column, row));
-                let tile = self.handle.decode(codec, position).map_err(refused)?;
+                let part = if is_grid {
+                    Part::Tile(column, row)
+                } else {
+                    self.all()
+                };
+                let tile = self.handle.decode(codec, part).map_err(refused)?;
                 let origin = (
                     column.saturating_mul(tile_width),
                     row.saturating_mul(tile_height),
@@ -225,9 +239,7 @@ impl<'a> Source<'a> {
             }
         }
         match collected.ok_or_else(|| damaged("no tiles"))? {
-            Collected::Planes(planes, matrix, profile) => {
-                Ok((planes.finish(matrix)?, profile, false))
-            }
+            Collected::Planes(planes, profile) => Ok((planes.finish()?, profile, false)),
             Collected::Toned(toned) => {
                 let (pixels, profile) = toned.finish();
                 Ok((pixels, profile, true))
@@ -242,42 +254,49 @@ impl<'a> Source<'a> {
         request: &Request,
         window: Window,
     ) -> Result<Collected, Error> {
-        let (matrix, profile) = (self.matrix(first), self.profile(first));
-        if let Some(toned) = Toned::new(first, matrix, &profile, request, window) {
+        let (matrix, profile) = (self.matrix(first)?, self.profile(first));
+        if let Some(toned) = Toned::new(first, false, matrix, &profile, request, window) {
             return Ok(Collected::Toned(toned));
         }
-        let planes = Planes::new(first, request, self.size())?;
-        Ok(Collected::Planes(planes, matrix, profile))
+        let planes = Planes::new(first, matrix, request, self.size())?;
+        Ok(Collected::Planes(planes, profile))
     }
 
-    /// libheif has no tiles of alpha: the whole picture is decoded, and joined to RGBA row by row.
+    /// The same where there is transparency. libheif has no tiles of alpha: the whole picture is decoded.
     fn decode_with_alpha(
         &self,
         codec: Codec,
         request: &Request,
-    ) -> Result<(Pixels, Picture), Error> {
-        let picture = self.handle.decode(codec, None).map_err(refused)?;
-        let mut shrink = Shrink::new(
-            Window::around(request.source, self.size()),
-            shrink::factor(request),
-            Model::Rgba.channels(),
-            true,
+    ) -> Result<(Pixels, Profile, bool), Error> {
+        let picture = self.handle.decode(codec, self.all()).map_err(refused)?;
+        let (matrix, profile) = (self.matrix(&picture)?, self.profile(&picture));
+        let is_premultiplied = self.handle.is_premultiplied();
+        let size = self.size();
+        let window = Window::around(request.source, size);
+        let toned = Toned::new(
+            &picture,
+            is_premultiplied,
+            matrix,
+            &profile,
+            request,
+            window,
         );
-        let matrix = self.matrix(&picture);
-        let premultiplied = self.handle.is_premultiplied();
-        let planes = color_planes(&picture)?;
-        let alpha = picture.plane(Channel::Alpha);
-        for y in 0..self.tiling.height {
-            let colors = [0, 1, 2].map(|nth| {
-                let plane = planes.get(nth).copied().flatten();
-                plane.map_or_else(Vec::new, |plane| stretched_row(&plane, y, self.size()))
-            });
-            let alphas = alpha.map_or_else(Vec::new, |plane| stretched_row(&plane, y, self.size()));
-            let rgba = joined_row(matrix, colors, &alphas, premultiplied);
-            shrink.add(0, y, 1, &rgba);
+        if let Some(mut toned) = toned {
+            toned.add(&picture, (0, 0))?;
+            let (pixels, profile) = toned.finish();
+            return Ok((pixels, profile, true));
         }
-        let raster = shrink.finish((1, 1));
-        Ok((Pixels::Interleaved(Model::Rgba, raster), picture))
+        let pixels = transparent::averaged(&picture, size, matrix, is_premultiplied, request)?;
+        Ok((pixels, profile, false))
+    }
+
+    /// All of the picture, as [`Source::size`] and [`Source::view`] speak of it.
+    const fn all(&self) -> Part {
+        if self.is_composed {
+            Part::Shown
+        } else {
+            Part::Stored
+        }
     }
 
     /// The container's code points before those of the coded data. Source: ISO/IEC 23008-12, 6.5.5.1. But coded data that says
@@ -292,12 +311,19 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn matrix(&self, first: &Picture) -> Matrix {
+    fn matrix(&self, first: &Picture) -> Result<Matrix, Error> {
         if first.plane(Channel::Y).is_none() {
-            return Matrix::Identity;
+            return Ok(Matrix::Identity { full_range: true });
         }
         let points = self.code_points(first);
-        Matrix::from_code_point(points.matrix, points.full_range)
+        let matrix = match points.matrix {
+            // Green, blue and red of which there is only one: it is grey.
+            0 if first.plane(Channel::Cb).is_none() => UNSPECIFIED.matrix,
+            matrix => matrix,
+        };
+        Matrix::from_code_points(matrix, points.primaries, points.full_range).ok_or_else(|| {
+            Error::UnsupportedFormat("HEIC with colours as ICtCp or Y'D'zD'x".into())
+        })
     }
 
     /// A profile, wherever it is: iPhones before iOS 12 attach it to the tiles only.
@@ -328,58 +354,16 @@ fn color_planes(picture: &Picture) -> Result<[Option<Plane<'_>>; 3], Error> {
 
 /// The picture, while its tiles are collected.
 enum Collected {
-    /// As its planes, and what their numbers mean.
-    Planes(Planes, Matrix, Profile),
+    /// As its planes, and what their colours mean.
+    Planes(Planes, Profile),
     Toned(Toned),
 }
 
 fn add(collected: &mut Collected, tile: &Picture, origin: (u32, u32)) -> Result<(), Error> {
     match collected {
-        Collected::Planes(planes, ..) => planes.add(tile, origin),
+        Collected::Planes(planes, _) => planes.add(tile, origin),
         Collected::Toned(toned) => toned.add(tile, origin),
     }
-}
-
-/// A row of the picture from a plane that may be coarser: each sample is repeated.
-fn stretched_row(plane: &Plane<'_>, y: u32, size: Size) -> Vec<u8> {
-    let scale = |position: u32, fine: u32, coarse: u32| {
-        let scaled = u64::from(position).saturating_mul(u64::from(coarse));
-        u32::try_from(scaled.checked_div(u64::from(fine)).unwrap_or(0)).unwrap_or(u32::MAX)
-    };
-    let mut bytes = Vec::new();
-    let row = plane.row(scale(y, size.height, plane.height));
-    let row = eight_bits(row, plane.bits, &mut bytes);
-    let sample = |x| {
-        let x = usize::try_from(scale(x, size.width, plane.width)).ok()?;
-        row.get(x).copied()
-    };
-    (0..size.width).map_while(sample).collect()
-}
-
-/// RGBA with straight alpha.
-fn joined_row(matrix: Matrix, colors: [Vec<u8>; 3], alphas: &[u8], premultiplied: bool) -> Vec<u8> {
-    let [luma, mut blue, mut red] = colors;
-    // Monochrome: no difference.
-    blue.resize(luma.len(), 128);
-    red.resize(luma.len(), 128);
-    let rgb = luma::to_rgb(matrix, [&luma, &blue, &red]);
-    let alphas = alphas.iter().copied().chain(std::iter::repeat(u8::MAX));
-    let pixels = rgb.as_chunks().0.iter().zip(alphas);
-    let rgba = pixels.flat_map(|(color, alpha)| {
-        let [red, green, blue] = if premultiplied {
-            color.map(|color| unmultiplied(color, alpha))
-        } else {
-            *color
-        };
-        [red, green, blue, alpha]
-    });
-    rgba.collect()
-}
-
-fn unmultiplied(color: u8, alpha: u8) -> u8 {
-    let scaled = u32::from(color).saturating_mul(255);
-    let color = scaled.checked_div(u32::from(alpha)).unwrap_or(0);
-    u8::try_from(color).unwrap_or(u8::MAX)
 }
 
 /// Whether another decoder may be able to decode the picture.

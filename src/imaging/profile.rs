@@ -217,11 +217,12 @@ impl Profile {
     }
 
     /// The functions from samples (0 to 1) to light, one or one a channel, and the profile that is left once samples have
-    /// been changed to those of sRGB by them. `None` if that is what they are, or if it cannot be done a channel at a time.
-    pub(super) fn parted(&self) -> Option<(Vec<Light>, Self)> {
+    /// been changed to those of sRGB by them. `None` if that is what they are, or if it cannot be done a channel at a time,
+    /// of which pictures with these samples have one or three.
+    pub(super) fn parted(&self, channels: u8) -> Option<(Vec<Light>, Self)> {
         match self {
             Self::Srgb | Self::Measured { gamma: None, .. } => None,
-            Self::Icc(_) => parted_icc(self.parsed()?),
+            Self::Icc(_) => parted_icc(self.parsed()?, channels),
             Self::CodePoints {
                 primaries,
                 transfer,
@@ -271,7 +272,7 @@ fn hdr_code_points(profile: &[u8]) -> Option<(u16, u16)> {
 }
 
 /// The same for an ICC profile that has nothing but a curve for each channel and a matrix.
-fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
+fn parted_icc(mut profile: ColorProfile, channels: u8) -> Option<(Vec<Light>, Profile)> {
     let has_tables = profile.lut_a_to_b_perceptual.is_some()
         || profile.lut_a_to_b_colorimetric.is_some()
         || profile.lut_a_to_b_saturation.is_some();
@@ -280,15 +281,20 @@ fn parted_icc(mut profile: ColorProfile) -> Option<(Vec<Light>, Profile)> {
     }
     let srgb = ColorProfile::new_srgb().red_trc;
     let curves = match profile.color_space {
-        DataColorSpace::Gray => vec![std::mem::replace(&mut profile.gray_trc, srgb)?],
+        // Grey says nothing of red, green and blue.
+        DataColorSpace::Gray if channels == 1 => {
+            vec![std::mem::replace(&mut profile.gray_trc, srgb)?]
+        }
         DataColorSpace::Rgb => {
             let red = std::mem::replace(&mut profile.red_trc, srgb.clone())?;
             let green = std::mem::replace(&mut profile.green_trc, srgb.clone())?;
             let blue = std::mem::replace(&mut profile.blue_trc, srgb)?;
             if red == green && green == blue {
                 vec![red]
-            } else {
+            } else if channels == 3 {
                 vec![red, green, blue]
+            } else {
+                return None;
             }
         }
         _ => return None,

@@ -330,12 +330,12 @@ impl Tools {
                 let none = vec![128; luma.len()];
                 Ok((Model::Rgb, luma::to_rgb(*matrix, [&luma, &none, &none])))
             }
-            Pixels::Planar(Matrix::Identity, planes) => {
+            Pixels::Planar(matrix @ Matrix::Identity { .. }, planes) => {
                 let mut resized =
                     |raster| self.resizer.resize(raster, Kind::Opaque, source, target);
                 let [green, blue, red] = planes.as_ref();
                 let (green, blue, red) = (resized(green)?, resized(blue)?, resized(red)?);
-                let rgb = luma::to_rgb(Matrix::Identity, [&green, &blue, &red]);
+                let rgb = luma::to_rgb(*matrix, [&green, &blue, &red]);
                 Ok((Model::Rgb, rgb))
             }
             Pixels::Planar(matrix, planes) => {

@@ -58,8 +58,10 @@ impl Tone {
         range: Range,
         profile: Profile,
     ) -> (Self, Profile) {
+        let has_alpha = model.has_alpha();
+        let colors = model.channels().saturating_sub(u8::from(has_alpha));
         let parted = profile
-            .parted()
+            .parted(colors)
             .filter(|(lights, _)| lights.iter().any(is_coarse));
         let shade_of = |tone: &dyn Fn(f32) -> f32| {
             let shade = |sample| eight_bits(tone(range.expanded(sample, is_deep)));
@@ -78,7 +80,7 @@ impl Tone {
         let tone = Self {
             is_deep,
             channels: usize::from(model.channels()),
-            has_alpha: model.has_alpha(),
+            has_alpha,
             shades,
         };
         (tone, profile)
@@ -237,6 +239,22 @@ mod tests {
         assert!(!tone.converts());
         assert_eq!(left, profile);
         assert_eq!(tone.row(&[1, 2, 3], &mut Vec::new()), [1, 2, 3]);
+    }
+
+    #[test]
+    fn profile_of_other_channels_is_left_to_the_conversion() {
+        let grey = Profile::Icc(ColorProfile::new_gray_with_gamma(1.0).encode().unwrap());
+        let mut unequal = ColorProfile::new_srgb();
+        unequal.cicp = None;
+        unequal.red_trc = Some(ToneReprCurve::Parametric(vec![1.0]));
+        let unequal = Profile::Icc(unequal.encode().unwrap());
+
+        for (model, profile) in [(Model::Rgba, grey), (Model::Gray, unequal)] {
+            let (tone, left) = Tone::new(model, false, Range::Full, profile.clone());
+
+            assert!(!tone.converts(), "{model:?}");
+            assert_eq!(left, profile);
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Source: ISO/IEC 14496-12 (boxes), ISO/IEC 23008-12 (items). Box types are written as they are in the file.
 
+use std::collections::BTreeSet;
+
 use crate::domain::picture::Format;
 use crate::imaging::Damage;
 use crate::imaging::Error;
@@ -42,6 +44,18 @@ pub(in crate::imaging) fn check_primary_image(file: &[u8]) -> Result<(), Error> 
         false if brands.is_heif() => damaged("no primary image"),
         false => Error::NotAnImage,
     })
+}
+
+/// The items that the primary image is derived from, directly or through others; each once.
+pub(super) fn parts_of_primary_image(file: &[u8]) -> BTreeSet<u32> {
+    let mut bytes = Bytes::new(file);
+    let boxes = std::iter::from_fn(|| next_box(&mut bytes));
+    let mut metas = boxes.filter(|(kind, _)| kind == b"meta");
+    let items = metas.find_map(|(_, body)| {
+        let items = Items::read(body);
+        items.primary_coding().map(|_| items)
+    });
+    items.map_or_else(BTreeSet::new, |items| items.parts_of_primary())
 }
 
 fn supported(coding: Kind) -> Result<(), Error> {
@@ -126,8 +140,8 @@ impl<'a> Brands<'a> {
 struct Items {
     primary: Option<u32>,
     codings: Vec<(u32, Kind)>,
-    /// Which item is derived from which first one.
-    derivations: Vec<(u32, u32)>,
+    /// Which item is derived from which ones.
+    derivations: Vec<(u32, Vec<u32>)>,
 }
 
 impl Items {
@@ -153,9 +167,27 @@ impl Items {
             if !matches!(coding, b"grid" | b"iovl" | b"iden") {
                 return Some(*coding);
             }
-            (_, id) = *self.derivations.iter().find(|(item, _)| *item == id)?;
+            let (_, parts) = self.derivations.iter().find(|(item, _)| *item == id)?;
+            id = *parts.first()?;
         }
         None
+    }
+
+    /// Those that there are.
+    fn parts_of_primary(&self) -> BTreeSet<u32> {
+        let items: BTreeSet<u32> = self.codings.iter().map(|(item, _)| *item).collect();
+        let mut derived: BTreeSet<u32> = self.primary.into_iter().collect();
+        let mut all = BTreeSet::new();
+        for _ in 0..DERIVATIONS_MAX {
+            let parts = self
+                .derivations
+                .iter()
+                .filter(|(item, _)| derived.contains(item))
+                .flat_map(|(_, parts)| parts);
+            derived = parts.copied().filter(|part| items.contains(part)).collect();
+            all.extend(&derived);
+        }
+        all
     }
 }
 
@@ -196,7 +228,7 @@ fn codings(body: &[u8]) -> Vec<(u32, Kind)> {
         .collect()
 }
 
-fn derivations(body: &[u8]) -> Vec<(u32, u32)> {
+fn derivations(body: &[u8]) -> Vec<(u32, Vec<u32>)> {
     let Some((version, mut bytes)) = versioned(body) else {
         return Vec::new();
     };
@@ -206,8 +238,9 @@ fn derivations(body: &[u8]) -> Vec<(u32, u32)> {
         .filter_map(|(_, reference)| {
             let mut bytes = Bytes::new(reference);
             let derived = id(&mut bytes, version > 0)?;
-            let _count = bytes.u16()?;
-            Some((derived, id(&mut bytes, version > 0)?))
+            let count = usize::from(bytes.u16()?);
+            let parts = std::iter::from_fn(|| id(&mut bytes, version > 0));
+            Some((derived, parts.take(count).collect()))
         })
         .collect()
 }

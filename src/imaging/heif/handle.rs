@@ -39,6 +39,17 @@ pub(super) struct Tiling {
     pub height: u32,
 }
 
+/// What of an image is decoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    /// The tile of this column and row, before any transformation.
+    Tile(u32, u32),
+    /// All, before any transformation.
+    Stored,
+    /// All, after the transformations of the image and of those that it is derived from.
+    Shown,
+}
+
 /// An image of a file, not yet decoded.
 pub(super) struct Handle(NonNull<sys::heif_image_handle>);
 
@@ -81,6 +92,27 @@ impl Handle {
             width: tiling.image_width,
             height: tiling.image_height,
         })
+    }
+
+    /// The whole image as a single tile, after all transformations.
+    pub(super) fn one_tile_as_shown(&self) -> Tiling {
+        let handle = self.0.as_ptr();
+        // SAFETY: the handle is alive.
+        let (width, height) = unsafe {
+            (
+                sys::heif_image_handle_get_width(handle),
+                sys::heif_image_handle_get_height(handle),
+            )
+        };
+        let [width, height] = [width, height].map(|side| u32::try_from(side).unwrap_or(0));
+        Tiling {
+            columns: 1,
+            rows: 1,
+            tile_width: width,
+            tile_height: height,
+            width,
+            height,
+        }
     }
 
     /// Bits of a sample of luma and of a colour difference, by the header. It has the latter for monochrome, too.
@@ -151,30 +183,27 @@ impl Handle {
         }
     }
 
-    /// Decodes one tile, or all (`None`), in the encoding of the file and before any transformation.
-    pub(super) fn decode(
-        &self,
-        codec: Codec,
-        tile: Option<(u32, u32)>,
-    ) -> Result<Picture, Refusal> {
-        let mut options = Options::new(codec)?;
-        match self.decode_with(&options, tile) {
+    /// Decodes a part of the image, in the encoding of the file.
+    pub(super) fn decode(&self, codec: Codec, part: Part) -> Result<Picture, Refusal> {
+        let mut options = Options::new(codec, part)?;
+        match self.decode_with(&options, part) {
             // libheif takes code points that it does not know for damage, unless damage is allowed. That must not leave out
             // tiles of a grid that is decoded as a whole.
-            Err(refusal) if refusal.is_of_a_code_point() && self.is_coded_as_one(tile)? => {
+            Err(refusal) if refusal.is_of_a_code_point() && self.is_coded_as_one(part)? => {
                 options.allow_damage();
-                self.decode_with(&options, tile)
+                self.decode_with(&options, part)
             }
             outcome => outcome,
         }
     }
 
-    fn is_coded_as_one(&self, tile: Option<(u32, u32)>) -> Result<bool, Refusal> {
+    fn is_coded_as_one(&self, part: Part) -> Result<bool, Refusal> {
         let Tiling { columns, rows, .. } = self.tiling()?;
-        Ok(tile.is_some() || (columns <= 1 && rows <= 1))
+        let is_tile = matches!(part, Part::Tile(..));
+        Ok(is_tile || (columns <= 1 && rows <= 1))
     }
 
-    fn decode_with(&self, options: &Options, tile: Option<(u32, u32)>) -> Result<Picture, Refusal> {
+    fn decode_with(&self, options: &Options, part: Part) -> Result<Picture, Refusal> {
         let (handle, options) = (self.0.as_ptr(), options.0.as_ptr());
         let (color, chroma) = (
             sys::heif_colorspace_heif_colorspace_undefined,
@@ -184,11 +213,13 @@ impl Handle {
         // SAFETY: handle and options are alive; the result goes to a local variable.
         check(unsafe {
             let result = &raw mut picture;
-            match tile {
-                Some((x, y)) => sys::heif_image_handle_decode_image_tile(
+            match part {
+                Part::Tile(x, y) => sys::heif_image_handle_decode_image_tile(
                     handle, result, color, chroma, options, x, y,
                 ),
-                None => sys::heif_decode_image(handle, result, color, chroma, options),
+                Part::Stored | Part::Shown => {
+                    sys::heif_decode_image(handle, result, color, chroma, options)
+                }
             }
         })?;
         Ok(Picture::new(present(picture)?))
@@ -205,12 +236,12 @@ impl Drop for Handle {
 struct Options(NonNull<sys::heif_decoding_options>);
 
 impl Options {
-    fn new(codec: Codec) -> Result<Self, Refusal> {
+    fn new(codec: Codec, part: Part) -> Result<Self, Refusal> {
         // SAFETY: takes nothing; the result is checked.
         let mut options = Self(present(unsafe { sys::heif_decoding_options_alloc() })?);
         // SAFETY: alive, and of the version that this library was built with.
         let fields = unsafe { options.0.as_mut() };
-        fields.ignore_transformations = 1;
+        fields.ignore_transformations = u8::from(part != Part::Shown);
         // Otherwise half a photo is decoded without an error.
         fields.strict_decoding = 1;
         fields.num_codec_threads = NO_THREADS;

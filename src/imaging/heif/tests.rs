@@ -9,6 +9,7 @@ use crate::imaging::Decoder;
 use crate::imaging::geometry::Region;
 use crate::imaging::geometry::Size;
 use crate::imaging::heif::Source;
+use crate::imaging::heif::handle::Part;
 use crate::imaging::heif::hevc::Codec;
 use crate::imaging::heif::hevc::codecs;
 use crate::imaging::heif::picture::Channel;
@@ -57,11 +58,11 @@ fn tiles(source: &Source<'_>, codec: Codec) -> Vec<Option<Picture>> {
     let tiling = source.tiling;
     let is_grid = tiling.columns > 1 || tiling.rows > 1;
     if !is_grid || source.handle.has_alpha() {
-        return vec![source.handle.decode(codec, None).ok()];
+        return vec![source.handle.decode(codec, source.all()).ok()];
     }
-    let places = (0..tiling.rows).flat_map(|y| (0..tiling.columns).map(move |x| (x, y)));
+    let places = (0..tiling.rows).flat_map(|y| (0..tiling.columns).map(move |x| Part::Tile(x, y)));
     places
-        .map(|place| source.handle.decode(codec, Some(place)).ok())
+        .map(|place| source.handle.decode(codec, place).ok())
         .collect()
 }
 

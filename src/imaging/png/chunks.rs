@@ -10,6 +10,9 @@ use crate::imaging::png::raw_profile;
 /// Length of the signature, in bytes.
 const SIGNATURE_BYTES: usize = 8;
 
+/// The last chunk of each file. Source: PNG third edition, 11.2.4.
+const END: &[u8] = b"\0\0\0\0IEND\xAEB`\x82";
+
 /// Most texts that are read as raw profiles: there are two kinds of them. Each costs time, and decompressed some memory.
 const RAW_PROFILES_MAX: u32 = 4;
 
@@ -52,23 +55,35 @@ impl Chunks {
     }
 }
 
-/// The file without the chunks for which the decoder would refuse it, though they do not matter to the picture: those of
-/// animations, and code points of what PNG does not have (a matrix, a third range).
+/// The file without what the decoder would refuse it for, though it does not matter to the picture: the chunks of
+/// animations, code points of what PNG does not have (a matrix, a third range), and an end that is missing behind the
+/// samples.
 pub(super) fn still(file: &[u8]) -> Cow<'_, [u8]> {
     let mut copy = Vec::new();
     // What has neither been copied nor passed over yet.
     let mut rest = file;
     let mut bytes = Bytes::new(file.get(SIGNATURE_BYTES..).unwrap_or_default());
+    let (mut has_samples, mut has_end) = (false, false);
     loop {
-        let before = bytes.rest().len();
+        let before = bytes;
         let Some((kind, data)) = chunk(&mut bytes) else {
+            bytes = before;
             break;
         };
+        has_samples |= &kind == b"IDAT";
+        has_end |= &kind == b"IEND";
         if is_in_the_way(kind, data) {
-            let kept = rest.len().saturating_sub(before);
+            let kept = rest.len().saturating_sub(before.rest().len());
             copy.extend(rest.get(..kept).unwrap_or_default());
             rest = bytes.rest();
         }
+    }
+    // If what the file breaks off in are samples, the decoder is to see that. It finds as well if further ones are missing.
+    let is_cut = bytes.rest().get(4..8) == Some(b"IDAT");
+    if has_samples && !has_end && !is_cut {
+        let kept = rest.len().saturating_sub(bytes.rest().len());
+        copy.extend(rest.get(..kept).unwrap_or_default());
+        rest = END;
     }
     if copy.is_empty() {
         return Cow::Borrowed(file);
@@ -139,6 +154,27 @@ mod tests {
         ]);
 
         assert_eq!(Chunks::scan(&plain), Chunks::default());
+    }
+
+    #[test]
+    fn end_that_is_missing_behind_whole_samples_is_added() {
+        let samples: (&[u8; 4], &[u8]) = (b"IDAT", b"samples");
+        let whole = file(&[(b"IHDR", b""), samples]);
+        let ended = [&whole, END].concat();
+        let more = file(&[(b"IHDR", b""), samples, (b"tEXt", b"text")]);
+        for length in whole.len()..more.len() {
+            assert_eq!(still(&more[..length]), ended, "{length}");
+        }
+        let animated = file(&[(b"acTL", b""), (b"IHDR", b""), samples, (b"fdAT", b"")]);
+        assert_eq!(still(&animated), ended);
+
+        let cut = file(&[(b"IHDR", b""), samples, samples]);
+        for length in whole.len() + 8..cut.len() {
+            assert_eq!(still(&cut[..length]), &cut[..length], "{length}");
+        }
+        assert_eq!(still(&ended), ended);
+        let no_samples = file(&[(b"IHDR", b"")]);
+        assert_eq!(still(&no_samples), no_samples);
     }
 
     #[test]

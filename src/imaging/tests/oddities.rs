@@ -101,6 +101,29 @@ fn bytes_after_the_samples_are_passed_over_by_every_decoder() {
     }
 }
 
+/// A file whose header says that there are fewer rows.
+fn with_fewer_rows(mut file: Vec<u8>, height: u16) -> Vec<u8> {
+    let frame = find(&file, b"\xFF\xC0");
+    file[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+    file
+}
+
+/// Nothing is missing of the picture that the header promises. Others complain at most, and show it.
+#[test]
+fn samples_below_the_last_row_are_passed_over_by_every_decoder() {
+    for (upload, decoder) in [(plain(), Decoder::Scaled), (unusual(), Decoder::Turbo)] {
+        let rendered = render(&with_fewer_rows(upload, 96));
+
+        assert_eq!(rendered.decoder, decoder);
+        assert_near(
+            Shown::nth(&rendered, 0).quarters(),
+            [RED, GREEN, RED, GREEN],
+        );
+    }
+    let restarts = with_fewer_rows(fixture("restart-markers.jpg"), 96);
+    assert_eq!(render(&restarts).decoder, Decoder::Scaled);
+}
+
 #[test]
 fn restart_markers_that_are_all_missing_are_damage() {
     for file in [plain(), unusual()] {

@@ -16,6 +16,7 @@ use crate::imaging::tests::samples::fixture;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::patched;
 use crate::imaging::tests::samples::png;
+use crate::imaging::tests::samples::png_chunk;
 use crate::imaging::tests::samples::quarters;
 
 fn render(upload: &[u8]) -> Result<Rendered, Error> {
@@ -72,9 +73,45 @@ fn jpeg_with_bytes_before_a_marker_is_accepted() {
 fn png_cut_off_anywhere_is_malformed() {
     let whole = a_png();
 
-    // Without the last chunk, which has 12 bytes, all samples are there.
+    // Without the last chunk, which has 12 bytes, all samples are there: see below.
     for length in 8..whole.len() - 12 {
         let refusal = render(&whole[..length]);
+        assert!(
+            matches!(refusal, Err(Error::Malformed(Format::Png, _))),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn png_without_its_end_is_shown_if_all_samples_are_there() {
+    let whole = a_png();
+    let end = whole.len() - 12;
+    let shown = render(&whole).unwrap().renditions;
+
+    for length in end..whole.len() {
+        assert_eq!(render(&whole[..length]).unwrap().renditions, shown);
+    }
+    let text = png_chunk(*b"tEXt", b"Comment\0text");
+    let broken_off = [&whole[..end], &text[..text.len() - 1]].concat();
+    assert_eq!(render(&broken_off).unwrap().renditions, shown);
+}
+
+#[test]
+fn png_of_many_pieces_cut_off_anywhere_is_malformed() {
+    let whole = a_png();
+    // The signature, the header, and one chunk of samples before the end.
+    let (start, end) = (33, whole.len() - 12);
+    let samples = &whole[start + 8..end - 4];
+    let pieces: Vec<u8> = samples
+        .chunks(16)
+        .flat_map(|piece| png_chunk(*b"IDAT", piece))
+        .collect();
+    let pieces = [&whole[..start], &pieces].concat();
+    assert!(render(&pieces).is_ok());
+
+    for length in start..pieces.len() {
+        let refusal = render(&pieces[..length]);
         assert!(
             matches!(refusal, Err(Error::Malformed(Format::Png, _))),
             "{length}"
