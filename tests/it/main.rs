@@ -32,6 +32,7 @@ mod accounts;
 mod admin;
 mod auth;
 mod bench_upload;
+mod bodies;
 mod cli;
 mod clock;
 mod concurrency;
