@@ -50,6 +50,7 @@ mod http2;
 mod issuers;
 mod jwks;
 mod limits;
+mod lines;
 mod literals;
 mod man_pages;
 mod manager;
