@@ -18,6 +18,14 @@ pub struct Took {
 }
 
 impl Took {
+    /// All of it.
+    #[must_use]
+    pub fn sum(self) -> Duration {
+        let steps = [self.decode, self.resize, self.encode];
+        let steps = steps.into_iter().flatten();
+        steps.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// Adds time to a step.
     pub(super) fn add(&mut self, step: Step, time: Duration) {
         let place = match step {

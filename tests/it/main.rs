@@ -33,6 +33,7 @@ mod admin;
 mod auth;
 mod bench_upload;
 mod bodies;
+mod bombs;
 mod cli;
 mod clock;
 mod concurrency;
