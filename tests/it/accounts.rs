@@ -359,48 +359,73 @@ fn password_and_tokens_are_neither_stored_nor_logged() {
     }
 }
 
-/// Whoever asks cannot tell from the time whether there is an account: without one, as much is computed for nothing, in a
-/// place of the same queue.
+/// Whoever asks cannot tell from the time whether there is an account: without one, as much is computed for nothing.
 #[test]
-fn passwords_beyond_what_may_wait_are_503_whether_or_not_there_is_an_account() {
+fn log_in_without_an_account_is_as_much_work_as_one_with_a_wrong_password() {
+    let server = Setup::new()
+        .set("auth.argon2_memory_kib", "65536")
+        .set("auth.argon2_passes", "3")
+        .start();
+    let known = server.user().email;
+    let without = ["user", "add", "without@example.org"];
+    server.home().run(&without).expect(0);
+    let work = |email: &str| {
+        let body = json!({ "email": email, "password": "a wrong password" });
+        let log_in = Request::post("/api/auth/login/").json(&body);
+        let before = processor_ticks(server.process_id());
+        for _ in 0..4 {
+            server.send(&log_in).expect(401);
+        }
+        processor_ticks(server.process_id()) - before
+    };
+
+    let of_known = work(&known);
+
+    assert!(of_known > 4, "{of_known}");
+    for email in ["without@example.org", "nobody@example.org", "no address"] {
+        let of_other = work(email);
+        // Time of a processor, not of a clock: how busy the machine is hardly matters.
+        let is_alike = of_other * 2 >= of_known && of_other <= of_known * 2;
+        assert!(is_alike, "{email}: {of_other}, not {of_known}");
+    }
+}
+
+/// Time that a process has had of processors, in hundredths of a second. Source: `proc_pid_stat(5)`.
+fn processor_ticks(process: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, behind_name) = stat.rsplit_once(')').unwrap();
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn passwords_beyond_what_may_wait_are_503() {
     let server = Setup::new()
         .set("auth.hashes_at_once_max", "1")
         .set("auth.hashes_waiting_max", "1")
         .set("auth.argon2_memory_kib", "65536")
         .set("auth.argon2_passes", "3")
         .start();
-    let known = server.user().email;
-    server
-        .home()
-        .run(&["user", "add", "without@example.org"])
-        .expect(0);
-    for email in [
-        &known,
-        "without@example.org",
-        "nobody@example.org",
-        "no address",
-    ] {
-        let body = json!({ "email": email, "password": "a wrong password" });
-        let log_in = Request::post("/api/auth/login/").json(&body);
-        let address = server.address();
-        let attempts: Vec<_> = (0..12)
-            .map(|_| {
-                let log_in = log_in.clone();
-                thread::spawn(move || log_in.send(address))
-            })
-            .collect();
+    let body = json!({ "email": "nobody@example.org", "password": "a wrong password" });
+    let log_in = Request::post("/api/auth/login/").json(&body);
+    let address = server.address();
+    let attempts: Vec<_> = (0..12)
+        .map(|_| {
+            let log_in = log_in.clone();
+            thread::spawn(move || log_in.send(address))
+        })
+        .collect();
 
-        let replies: Vec<_> = attempts
-            .into_iter()
-            .map(|attempt| attempt.join().unwrap())
-            .collect();
+    let replies: Vec<_> = attempts
+        .into_iter()
+        .map(|attempt| attempt.join().unwrap())
+        .collect();
 
-        for reply in &replies {
-            assert!(matches!(reply.status, 401 | 503), "{}", reply.text());
-            assert_eq!(reply.status == 503, reply.field("retry-after").is_some());
-        }
-        assert!(replies.iter().any(|reply| reply.status == 401), "{email}");
-        assert!(replies.iter().any(|reply| reply.status == 503), "{email}");
-        server.send(&log_in).expect(401);
+    for reply in &replies {
+        assert!(matches!(reply.status, 401 | 503), "{}", reply.text());
+        assert_eq!(reply.status == 503, reply.field("retry-after").is_some());
     }
+    assert!(replies.iter().any(|reply| reply.status == 401));
+    assert!(replies.iter().any(|reply| reply.status == 503));
+    server.send(&log_in).expect(401);
 }
