@@ -192,13 +192,13 @@ pub(super) fn described(
     })
 }
 
-/// How long a worker has had an upload, as far as that is known.
+/// How long an upload has kept a processor busy, as far as that is known.
 fn worked(rendered: &Result<Rendered, workers::Error>, took: Took) -> Duration {
     match rendered {
         Err(workers::Error::Died(Death::Deadline { deadline_ms })) => {
             Duration::from_millis(*deadline_ms)
         }
-        _ => took.sum(),
+        _ => took.processor.unwrap_or_default(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::user::UserId;
 use crate::service::Error;
 use crate::service::shares::Shares;
 
-/// A picture is slow that takes its worker longer. Photos of phones take a tenth of it.
+/// A picture is slow that takes more of a processor. Photos of phones take a tenth of it.
 const SLOW: Duration = Duration::from_millis(500);
 /// For how many times as long its user's next pictures are expected to be slow, too.
 const SLOW_FOR: u32 = 10;
@@ -55,7 +55,7 @@ impl Turn {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Notes how long a worker has had the picture.
+    /// Notes how long the picture has kept a processor busy.
     pub(super) fn took(&self, time: Duration) {
         if time < SLOW {
             return;

@@ -15,17 +15,12 @@ pub struct Took {
     pub resize: Option<Duration>,
     /// Encoding, all sizes.
     pub encode: Option<Duration>,
+    /// Time of a processor for all of it: however busy the machine is, the same picture takes about the same.
+    #[serde(default)]
+    pub processor: Option<Duration>,
 }
 
 impl Took {
-    /// All of it.
-    #[must_use]
-    pub fn sum(self) -> Duration {
-        let steps = [self.decode, self.resize, self.encode];
-        let steps = steps.into_iter().flatten();
-        steps.fold(Duration::ZERO, Duration::saturating_add)
-    }
-
     /// Adds time to a step.
     pub(super) fn add(&mut self, step: Step, time: Duration) {
         let place = match step {
@@ -46,6 +41,13 @@ impl Took {
             if let Some(time) = time {
                 self.add(step, time.min(elapsed));
             }
+        }
+        if let Some(time) = other.processor {
+            let sum = self
+                .processor
+                .unwrap_or_default()
+                .saturating_add(time.min(elapsed));
+            self.processor = Some(sum);
         }
     }
 }
@@ -69,14 +71,16 @@ mod tests {
         let claimed = Took {
             decode: Some(Duration::MAX),
             resize: Some(Duration::from_millis(1)),
-            encode: None,
+            processor: Some(second.saturating_mul(9)),
+            ..Took::default()
         };
         took.add_within(claimed, second);
 
         let expected = Took {
             decode: Some(second.saturating_mul(2)),
             resize: Some(Duration::from_millis(1)),
-            encode: None,
+            processor: Some(second),
+            ..Took::default()
         };
         assert_eq!(took, expected);
     }
