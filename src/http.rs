@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod gate;
 mod handlers;
 mod head;
+mod line;
 pub mod metrics;
 pub mod opening;
 pub mod probe;

@@ -7,7 +7,8 @@
 //! Workers are started ahead of need, so that this costs no latency. A picture that kills its worker costs its sender one
 //! refusal.
 //!
-//! Bounded: pictures at once (slots), pictures that wait (tickets), time and memory a picture.
+//! Bounded: pictures at once (slots), pictures that wait (tickets), time and memory a picture. Pictures that are expected
+//! to be slow have slots and a queue of their own, half as many, and lower priority: they wait for each other only.
 
 mod answer;
 pub mod child;
@@ -111,9 +112,17 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
+/// How many pictures are decoded at once, and how many may wait for that.
+struct Queue {
+    count: usize,
+    slots: Semaphore,
+    tickets: Semaphore,
+}
+
 /// The right to keep a worker busy.
 struct Held<'a> {
     deadline: Deadline,
+    is_slow: bool,
     _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
 }
 
@@ -125,8 +134,8 @@ struct Shared {
     count: usize,
     queue_max: usize,
     stock: Stock,
-    slots: Semaphore,
-    tickets: Semaphore,
+    queue: Queue,
+    slow_queue: Queue,
     starting: TaskTracker,
     closing: CancellationToken,
     tally: Tally,
@@ -136,8 +145,26 @@ impl fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Pool")
-            .field("free", &self.shared.slots.available_permits())
+            .field("free", &self.shared.queue.slots.available_permits())
             .finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn new(count: usize, queue_max: usize) -> Self {
+        Self {
+            count,
+            slots: Semaphore::new(count),
+            tickets: Semaphore::new(count.saturating_add(queue_max)),
+        }
+    }
+
+    /// Pictures that are being decoded, and those that wait.
+    fn load(&self, queue_max: usize) -> (usize, usize) {
+        let busy = self.count.saturating_sub(self.slots.available_permits());
+        let room = self.count.saturating_add(queue_max);
+        let taken = room.saturating_sub(self.tickets.available_permits());
+        (busy, taken.saturating_sub(busy))
     }
 }
 
@@ -177,8 +204,8 @@ impl Pool {
             count,
             queue_max: config.queue_max,
             stock: Stock::default(),
-            slots: Semaphore::new(count),
-            tickets: Semaphore::new(count.saturating_add(config.queue_max)),
+            queue: Queue::new(count, config.queue_max),
+            slow_queue: Queue::new(count.div_ceil(2), config.queue_max),
             starting: TaskTracker::new(),
             closing: CancellationToken::new(),
             tally: Tally::default(),
@@ -194,8 +221,8 @@ impl Pool {
         Ok((pool, in_force))
     }
 
-    /// Makes the renditions of an upload. Also tells how long that took its workers, whatever came of it; what one did that
-    /// died is not known.
+    /// Makes the renditions of an upload; one that is expected to be slow waits for others of that kind only. Also tells how
+    /// long that took its workers, whatever came of it; what one did that died is not known.
     ///
     /// # Errors
     ///
@@ -206,9 +233,10 @@ impl Pool {
         &self,
         upload: Bytes,
         crop: Option<Crop>,
+        is_slow: bool,
     ) -> (Result<Rendered, Error>, Took) {
         let mut took = Took::default();
-        let rendered = self.rendered(upload, crop, None, &mut took).await;
+        let rendered = self.rendered(upload, crop, None, is_slow, &mut took).await;
         (rendered, took)
     }
 
@@ -223,7 +251,7 @@ impl Pool {
         crop: Option<Crop>,
         size_px_max: Option<u16>,
     ) -> Result<Rendered, Error> {
-        self.rendered(upload, crop, size_px_max, &mut Took::default())
+        self.rendered(upload, crop, size_px_max, false, &mut Took::default())
             .await
     }
 
@@ -232,6 +260,7 @@ impl Pool {
         upload: Bytes,
         crop: Option<Crop>,
         size_px_max: Option<u16>,
+        is_slow: bool,
         took: &mut Took,
     ) -> Result<Rendered, Error> {
         let length = u64::try_from(upload.len()).unwrap_or(u64::MAX);
@@ -247,7 +276,8 @@ impl Pool {
             size_px_max,
             native,
         };
-        let run = self.run_render(render, &upload, took).await;
+        let held = self.slot(self.shared.deadline, is_slow).await?;
+        let run = self.run_render(&held, render, &upload, took).await;
         let rendered = run.and_then(|outcome| {
             answer::rendered(outcome, &asked).map_err(|reason| {
                 let death = Death::Nonsense(reason);
@@ -273,7 +303,7 @@ impl Pool {
         match self.shared.tally.dying() {
             Dying::No if self.waiting() > 0 || !self.shared.starting.is_empty() => Ok(()),
             Dying::No => {
-                let busy = self.shared.slots.available_permits() == 0;
+                let busy = self.shared.queue.slots.available_permits() == 0;
                 // Workers that are at work say as much as one that waits.
                 if !busy {
                     let worker = self.shared.start_one().await?;
@@ -322,7 +352,7 @@ impl Pool {
     pub async fn placeholder(&self) -> Result<Vec<Rendition>, Error> {
         // Not an upload's deadline: whoever sets a short one wants a server that starts all the same.
         let deadline = self.shared.deadline.max(START_WITHIN);
-        let held = self.slot(deadline).await?;
+        let held = self.slot(deadline, false).await?;
         let outcome = self
             .run_in_slot(&held, Job::Placeholder, &[], &mut Took::default())
             .await?;
@@ -357,35 +387,41 @@ impl Pool {
     /// Renders in safe Rust if that can be done, else in a worker that does nothing before or after.
     async fn run_render(
         &self,
+        held: &Held<'_>,
         render: impl Fn(bool) -> Job,
         upload: &[u8],
         took: &mut Took,
     ) -> Result<Outcome, Error> {
-        let held = self.slot(self.shared.deadline).await?;
-        let first = self.run_in_slot(&held, render(false), upload, took);
+        let first = self.run_in_slot(held, render(false), upload, took);
         let outcome = first.await?;
         match outcome.reply {
-            Reply::NeedsNative => self.run_in_slot(&held, render(true), upload, took).await,
+            Reply::NeedsNative => self.run_in_slot(held, render(true), upload, took).await,
             _ => Ok(outcome),
         }
     }
 
     async fn run(&self, job: Job) -> Result<Outcome, Error> {
-        let held = self.slot(self.shared.deadline).await?;
+        let held = self.slot(self.shared.deadline, false).await?;
         self.run_in_slot(&held, job, &[], &mut Took::default())
             .await
     }
 
     /// Waits for the right to keep a worker busy for so long.
-    async fn slot(&self, deadline: Duration) -> Result<Held<'_>, Error> {
+    async fn slot(&self, deadline: Duration, is_slow: bool) -> Result<Held<'_>, Error> {
         let shared = &self.shared;
+        let queue = if is_slow {
+            &shared.slow_queue
+        } else {
+            &shared.queue
+        };
         let busy = || Error::Busy {
             queue_max: shared.queue_max,
         };
-        let ticket = shared.tickets.try_acquire().map_err(|_| busy())?;
-        let slot = shared.slots.acquire().await.map_err(|_| busy())?;
+        let ticket = queue.tickets.try_acquire().map_err(|_| busy())?;
+        let slot = queue.slots.acquire().await.map_err(|_| busy())?;
         Ok(Held {
             deadline: Deadline::new(deadline),
+            is_slow,
             _permits: (ticket, slot),
         })
     }
@@ -404,7 +440,8 @@ impl Pool {
             if killed > 0 && held.deadline.left().is_zero() {
                 return Err(Error::Killed(killed));
             }
-            let waiting = if job.is_safe() {
+            // A slow one's worker is not used again.
+            let waiting = if job.is_safe() && !held.is_slow {
                 shared.stock.any()
             } else {
                 shared.stock.fresh()
@@ -421,6 +458,9 @@ impl Pool {
             };
             // The next one warms up while this one works.
             self.replenish();
+            if held.is_slow {
+                worker.let_others_first();
+            }
             let at_work = shared.tally.at_work();
             let begin = Instant::now();
             let outcome = worker.run(job, upload, &held.deadline).await;
@@ -428,7 +468,10 @@ impl Pool {
             match outcome {
                 Ok(outcome) => {
                     took.add_within(outcome.took, begin.elapsed());
-                    if job.is_safe() {
+                    if held.is_slow {
+                        // Its priority stays low.
+                        shared.tally.retire(Retirement::Slow);
+                    } else if job.is_safe() {
                         shared.put(worker);
                     } else {
                         shared.tally.retire(Retirement::Native);
@@ -496,14 +539,11 @@ impl Pool {
     pub fn load(&self) -> Load {
         let shared = &self.shared;
         shared.bury();
-        let busy = shared
-            .count
-            .saturating_sub(shared.slots.available_permits());
-        let room = shared.count.saturating_add(shared.queue_max);
-        let taken = room.saturating_sub(shared.tickets.available_permits());
+        let (busy, queued) = shared.queue.load(shared.queue_max);
+        let (busy_slow, queued_slow) = shared.slow_queue.load(shared.queue_max);
         Load {
-            busy,
-            queued: taken.saturating_sub(busy),
+            busy: busy.saturating_add(busy_slow),
+            queued: queued.saturating_add(queued_slow),
             ready: self.waiting(),
             alive: shared.tally.alive(),
         }

@@ -170,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_computed_for_nobody_costs_what_a_real_hash_does() {
+        let hasher = quick();
+        let stored = hasher.hash("correct horse").unwrap();
+        let cost = |hash: &str| {
+            hash.rsplit_once("$m=")
+                .unwrap()
+                .1
+                .split('$')
+                .next()
+                .map(str::to_owned)
+        };
+
+        assert_eq!(cost(&hasher.decoy), cost(&stored));
+    }
+
+    #[test]
     fn equal_passwords_have_different_hashes() {
         let hasher = quick();
 

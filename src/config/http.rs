@@ -63,7 +63,8 @@ pub struct Http {
     /// Parts of an upload's form.
     pub form_parts_max: usize,
     /// Upload bodies held in memory at once, in bytes over all requests; one user has a quarter of it, or `upload_bytes_max`
-    /// if that is more. What does not fit is answered with 503.
+    /// if that is more. What does not fit is answered with 503. When others need it, a body that comes by less than 32 KiB
+    /// in a second loses its room, and its sender gets 408.
     pub bodies_bytes_max: u64,
     /// How long an upload waits for room among them before its 503, in milliseconds.
     pub bodies_wait_ms: u64,

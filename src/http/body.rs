@@ -25,6 +25,9 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::http::request::Refusal;
 
+/// How long a refused client may send nothing before its connection is closed.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
 /// The body as it comes, from a socket or from a test.
 pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -242,7 +245,8 @@ impl Body {
                 tie.answered.cancelled().await;
             }
             let mut left = drain_bytes_max;
-            while let Some(Ok(frame)) = rest.frame().await {
+            // Whoever sends nothing more has nothing to lose by the end of the connection.
+            while let Ok(Some(Ok(frame))) = timeout(DRAIN_IDLE, rest.frame()).await {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 left = left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
                 if left == 0 {

@@ -33,7 +33,7 @@ use crate::http::framing::Violation;
 use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::http::respond::Reply;
 use crate::http::server::{Server, answer};
-use crate::http::tls::is_http2;
+use crate::http::tls::{Tls, is_http2};
 use crate::http::wire::Wire;
 
 /// What a client may send of one body before it is read, in bytes. A connection has that much for each of its streams:
@@ -75,23 +75,34 @@ pub(super) async fn serve(
                 .watch(http1(server, (stream, peer), head_timeout))
                 .await
         }
-        Some(tls) => match tls.accept(stream, head_timeout).await {
-            Err(error) => {
-                tracing::debug!(%error, "no TLS handshake");
-                return;
-            }
-            Ok(stream) if is_http2(&stream) => {
-                http2(server, (stream, peer), head_timeout, ends).await
-            }
-            Ok(stream) => {
-                ends.watcher
-                    .watch(http1(server, (stream, peer), head_timeout))
-                    .await
-            }
-        },
+        // Boxed, as each connection has the room of the largest of these, and plain ones need the least.
+        Some(tls) => Box::pin(encrypted(server, tls, (stream, peer), head_timeout, ends)).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
+    }
+}
+
+async fn encrypted(
+    server: Arc<Server>,
+    tls: Tls,
+    (stream, peer): (TcpStream, IpAddr),
+    head_timeout: Duration,
+    ends: Ends,
+) -> hyper::Result<()> {
+    // Each boxed: what one needs is not held through the others.
+    match Box::pin(tls.accept(stream, head_timeout)).await {
+        Err(error) => {
+            tracing::debug!(%error, "no TLS handshake");
+            Ok(())
+        }
+        Ok(stream) if is_http2(&stream) => {
+            Box::pin(http2(server, (stream, peer), head_timeout, ends)).await
+        }
+        Ok(stream) => {
+            let connection = http1(server, (stream, peer), head_timeout);
+            Box::pin(ends.watcher.watch(connection)).await
+        }
     }
 }
 
@@ -113,7 +124,7 @@ where
             .filter(|(at, _)| *at <= ordinal)
             .map(|(_, violation)| *violation);
         async move {
-            let reply = answered(&server, peer, request, violation);
+            let reply = answered(&server, peer, with_target_host(request), violation);
             Ok::<_, Infallible>(reply.await)
         }
     });
@@ -211,6 +222,20 @@ fn answered(
 ) -> BoxFuture<'_, Reply> {
     let request = request.map(|body| body.map_err(Into::into).boxed());
     Box::pin(answer(server, peer, request, violation))
+}
+
+/// Where the target is a whole URL, its host counts and not the one of the field, which must be there all the same
+/// (RFC 9112 §3.2.2).
+fn with_target_host(mut request: Request<Incoming>) -> Request<Incoming> {
+    let uri = request.uri();
+    let authority = uri.scheme().and(uri.authority());
+    let named = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(named) = named
+        && request.headers().get_all(HOST).iter().count() == 1
+    {
+        request.headers_mut().insert(HOST, named);
+    }
+    request
 }
 
 /// What HTTP/1.1 calls Host stands in `:authority`. Two that differ become two, which are refused (RFC 9113 §8.3.1).

@@ -44,10 +44,15 @@ impl Crowd {
             .connections_max
             .min(possible)
             .min(Semaphore::MAX_PERMITS);
+        Self::of(count_max, Duration::from_millis(config.head_timeout_ms))
+    }
+
+    /// So many connections, with so much time for a head while there are few.
+    pub(super) fn of(count_max: usize, patience: Duration) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count_max)),
             count_max,
-            patience: Duration::from_millis(config.head_timeout_ms),
+            patience,
         }
     }
 

@@ -87,28 +87,21 @@ pub(super) async fn read(
     let place = Arc::new(Place::new(room, user));
     let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(body_max));
     let body = Arc::new(Mutex::new(body));
-    let beside_max = config.form_overhead_bytes_max;
     let taken = Arc::new(AtomicU64::new(0));
     let pieces = placed(Arc::clone(&body), Arc::clone(&place), expected);
-    let pieces = bounded(pieces, Arc::clone(&taken), beside_max);
+    let pieces = bounded(pieces, Arc::clone(&taken), config.form_overhead_bytes_max);
     let multipart = Multipart::with_constraints(pieces, boundary, constraints);
-    let (bytes, crop) = parts(multipart, announced.map(|_| expected), &taken, config).await?;
-    // The parser stops reading behind the last boundary. Nothing counts before the message is complete.
-    let mut body = body.lock().await;
-    loop {
-        let beside = body.received().saturating_sub(length(&bytes));
-        if beside > beside_max {
-            return Err(Refusal::MultipartTooLarge {
-                sentence: format!("{beside} bytes beside the file, the limit is {beside_max}"),
-                limit: beside_max,
-                actual: Some(beside),
-            });
-        }
-        if body.next().await.transpose()?.is_none() {
-            break;
-        }
-    }
-    drop(body);
+    let reading = async {
+        let (bytes, crop) = parts(multipart, announced.map(|_| expected), &taken, config).await?;
+        rest(&body, length(&bytes), config.form_overhead_bytes_max).await?;
+        Ok((bytes, crop))
+    };
+    let (bytes, crop) = tokio::select! {
+        read = reading => read?,
+        // Dropped half-read, what still comes of the body is dropped, too.
+        refusal = place.put_out() => return Err(refusal),
+    };
+    place.arrived();
     // Small ones count from here on: they may wait for a worker.
     place.take(length(&bytes)).await?;
     let held = Held {
@@ -119,6 +112,24 @@ pub(super) async fn read(
         image: Bytes::from_owner(held),
         crop,
     })
+}
+
+/// Reads to the end of the message: the parser stops behind the last boundary, and nothing counts before it is complete.
+async fn rest(body: &Mutex<Body>, file_bytes: u64, beside_max: u64) -> Result<(), Refusal> {
+    let mut body = body.lock().await;
+    loop {
+        let beside = body.received().saturating_sub(file_bytes);
+        if beside > beside_max {
+            return Err(Refusal::MultipartTooLarge {
+                sentence: format!("{beside} bytes beside the file, the limit is {beside_max}"),
+                limit: beside_max,
+                actual: Some(beside),
+            });
+        }
+        if body.next().await.transpose()?.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// The body as it comes. When more of it has come than is uncounted, the next piece waits until there is room for
@@ -132,6 +143,7 @@ fn placed(
     body::stream(Arc::clone(&body)).then(move |piece| {
         let come = piece.as_ref().map_or(0, |piece| length(piece));
         received = received.saturating_add(come);
+        place.come(come);
         let is_due = received > UNCOUNTED_BYTES_MAX && !place.is_taken();
         let (body, place) = (Arc::clone(&body), Arc::clone(&place));
         async move {

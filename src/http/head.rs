@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use hyper::header::{ACCEPT, HeaderName, HeaderValue, ORIGIN};
+use hyper::http::uri::Scheme;
 use hyper::{Method, Uri};
 
 use crate::http::framing::Violation;
@@ -36,7 +37,7 @@ pub(super) fn judge(head: &[u8]) -> Result<(), Violation> {
     if parsed.is_partial() {
         return Ok(());
     }
-    if request.path.is_none_or(|path| Uri::try_from(path).is_err()) {
+    if !request.path.is_some_and(is_target) {
         return Err(Violation::Target);
     }
     let is_encoding = |name: &str| name.eq_ignore_ascii_case("transfer-encoding");
@@ -44,6 +45,19 @@ pub(super) fn judge(head: &[u8]) -> Result<(), Violation> {
         return Err(Violation::OldChunks);
     }
     Ok(())
+}
+
+/// Whether it can be asked for. A whole URL must be one of HTTP, and name nobody but a host (RFC 9110 §4.2.4).
+fn is_target(text: &str) -> bool {
+    Uri::try_from(text).is_ok_and(|target| {
+        let is_http = target
+            .scheme()
+            .is_none_or(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+        let is_host = target
+            .authority()
+            .is_none_or(|authority| !authority.as_str().contains('@'));
+        is_http && is_host
+    })
 }
 
 /// What to say of a head that has more bytes than it may have.
@@ -119,7 +133,7 @@ mod tests {
     #[test]
     fn head_is_judged_as_hyper_would() {
         let fields = |count| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
-        let cases: [(&str, Result<(), Violation>); 14] = [
+        let cases: [(&str, Result<(), Violation>); 18] = [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())),
             ("\r\nGET / HTTP/1.0\r\n\r\n", Ok(())),
             ("GET /the begin of", Err(Violation::RequestLine)),
@@ -136,6 +150,10 @@ mod tests {
             ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Err(Violation::Field)),
             ("GET / HTTP/1.1\r\nA: \0\r\n\r\n", Err(Violation::Field)),
             ("GET http:///x HTTP/1.1\r\n\r\n", Err(Violation::Target)),
+            ("GET https://a/x HTTP/1.1\r\n\r\n", Ok(())),
+            ("GET ftp://a/x HTTP/1.1\r\n\r\n", Err(Violation::Target)),
+            ("GET http://b@a/x HTTP/1.1\r\n\r\n", Err(Violation::Target)),
+            ("CONNECT a:443 HTTP/1.1\r\n\r\n", Ok(())),
             (
                 "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
                 Err(Violation::OldChunks),

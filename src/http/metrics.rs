@@ -1,5 +1,8 @@
 //! The listener for Prometheus: `GET /metrics`, and nothing else. Apart from the API's, so that who may reach which is
 //! a matter of addresses.
+//!
+//! One request a connection, and every part of it has a deadline: whoever connects and says nothing, or takes nothing,
+//! does not keep others from it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,27 +16,29 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use crate::http::crowd::Crowd;
+use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::http::wire::Wire;
 use crate::service::App;
 
 /// Scrapers served at once; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 16;
-/// Time to receive a head, and longest idle time of a kept connection: two of Prometheus' usual intervals.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time to make a page and to have it taken. It fits into the buffers of the kernel.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Serves until it is dropped, and its connections with it.
 pub async fn run(listener: TcpListener, app: Arc<App>) {
+    let patience = Duration::from_millis(app.config.http.head_timeout_ms);
+    let crowd = Crowd::of(CONNECTIONS_MAX, patience);
     let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS_MAX {
-            connections.join_next().await;
-        }
+    while let Some(permit) = crowd.room().await {
         while connections.try_join_next().is_some() {}
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -43,20 +48,30 @@ pub async fn run(listener: TcpListener, app: Arc<App>) {
                 continue;
             }
         };
-        let app = Arc::clone(&app);
-        let service = service_fn(move |request| {
-            let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(answer(&app, &request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
+        let serving = serve(stream, Arc::clone(&app), crowd.patience());
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection for metrics ended early");
-            }
+            let _held_until_closed = permit;
+            serving.await;
         });
+    }
+}
+
+async fn serve(stream: TcpStream, app: Arc<App>, patience: Duration) {
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(answer(&app, &request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEAD_FIELDS_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(Wire::new(stream, PAGE_TIMEOUT)), service);
+    match timeout(patience.saturating_add(PAGE_TIMEOUT), connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "connection for metrics ended early"),
+        Err(_) => tracing::debug!("connection for metrics took too long"),
     }
 }
 

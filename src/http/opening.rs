@@ -29,6 +29,7 @@ use crate::http::error;
 use crate::http::framing::Violation;
 use crate::http::handlers::health;
 use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::http::line;
 use crate::http::request;
 use crate::http::request::Refusal;
 use crate::http::respond;
@@ -150,7 +151,7 @@ fn answer(terms: &Terms, request: Request<Incoming>, violation: Option<Violation
     reply.headers_mut().insert(CONNECTION, close);
     let is_preflight = Cors::is_preflight(&parts.method, headers);
     server::finish(&terms.cors, headers, is_preflight, &mut reply, &request_id);
-    server::log(
+    line::answered(
         &parts.method,
         route_name,
         &reply,

@@ -32,8 +32,8 @@ use crate::http::error::ApiError;
 use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
-use crate::http::head;
 use crate::http::head::HEAD_FIELDS_MAX;
+use crate::http::line::Line;
 use crate::http::rate_limit::Met;
 use crate::http::request;
 use crate::http::request::Refusal;
@@ -64,6 +64,8 @@ pub(super) struct Server {
     drainers: TaskTracker,
     /// Whether it was said that a proxy is not heard.
     warned: AtomicBool,
+    /// Whether requests are given up, because the server stops and they took too long.
+    cut_off: AtomicBool,
 }
 
 /// Serves until `shutdown` is ready, then lets running requests end within `http.shutdown_timeout_ms`.
@@ -84,6 +86,7 @@ pub async fn run(
         bounds: Bounds::new(&config, drainers.clone()),
         drainers: drainers.clone(),
         warned: AtomicBool::new(false),
+        cut_off: AtomicBool::new(false),
     });
     let crowd = Crowd::new(&config);
     let graceful = GracefulShutdown::new();
@@ -122,6 +125,7 @@ pub async fn run(
         .await
         .is_err()
     {
+        server.cut_off.store(true, Ordering::Relaxed);
         tracing::warn!(
             open = connections.len(),
             "stopping although requests are still running"
@@ -169,6 +173,7 @@ pub(super) async fn answer(
     let met = Met::default();
     let client = client(server, peer, &headers);
     let stages = Arc::new(Stages::default());
+    let line = Line::new(&method, route_name, &request_id, begin, &server.cut_off);
     let tie = Tie::default();
     let _until_answered = tie.until_answered();
     let about = About {
@@ -210,15 +215,8 @@ pub(super) async fn answer(
         is_upload,
         took,
     });
-    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    log(
-        &method,
-        route_name,
-        &reply,
-        milliseconds,
-        &request_id,
-        cause.as_ref(),
-    );
+    let milliseconds = line.milliseconds();
+    line.answered(&reply, cause.as_ref());
     let slow_ms = server.app.config.log.slow_upload_ms;
     if is_upload && slow_ms > 0 && milliseconds > slow_ms {
         log_stages(&stages, milliseconds, &request_id);
@@ -370,32 +368,6 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
     match given.filter(harmless) {
         Some(id) => id.to_owned(),
         None => service::request_id().unwrap_or_default(),
-    }
-}
-
-/// One line a request. 5xx that is ours is an error with its whole chain; the rest is information: a full queue, and a
-/// version of HTTP that a client made up.
-pub(super) fn log(
-    method: &Method,
-    route: &str,
-    reply: &Reply,
-    milliseconds: u64,
-    request_id: &str,
-    error: Option<&ApiError>,
-) {
-    let method = head::told(method);
-    let status = reply.status().as_u16();
-    let bytes = hyper::body::Body::size_hint(reply.body())
-        .exact()
-        .unwrap_or(0);
-    let code = error.map(|error| error.code);
-    let cause = error
-        .and_then(|error| error.cause.as_ref())
-        .map(|cause| service::chain(cause));
-    if reply.status().is_server_error() && !matches!(status, 503 | 505) {
-        tracing::error!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
-    } else {
-        tracing::info!(%method, route, status, bytes, milliseconds, request_id, code, cause, "request");
     }
 }
 

@@ -1,15 +1,23 @@
 //! Whose picture is decoded next: one user's uploads take turns with each other, so that they leave workers for others.
 //!
 //! A user's pictures wait here, before the queue of the workers, when that many of theirs are being decoded. The line
-//! is bounded like that queue.
+//! is bounded like that queue. Whose picture was slow goes with others of that kind for a while: there are small files
+//! that take seconds, and a few users who send them one after the other would have all workers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::domain::user::UserId;
 use crate::service::Error;
 use crate::service::shares::Shares;
+
+/// A picture is slow that takes more of a processor. Photos of phones take a tenth of it.
+const SLOW: Duration = Duration::from_millis(500);
+/// For how many times as long its user's next pictures are expected to be slow, too.
+const SLOW_FOR: u32 = 10;
 
 /// A user's place at the workers. Dropped, the user's next picture gets it.
 #[derive(Debug)]
@@ -17,7 +25,7 @@ pub(super) struct Turn {
     _at_work: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
     /// In use until this is dropped.
-    _line: Arc<Line>,
+    line: Arc<Line>,
 }
 
 /// The users who have pictures at the workers.
@@ -32,6 +40,34 @@ pub(super) struct Turns {
 struct Line {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// Until when the user's pictures are expected to be slow. A mutex, because it is held for a comparison only.
+    slow_until: Mutex<Option<Instant>>,
+}
+
+impl Turn {
+    /// Whether the picture is expected to be slow.
+    pub(super) fn is_slow(&self) -> bool {
+        let until = *self
+            .line
+            .slow_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    /// Notes how long the picture has kept a processor busy.
+    pub(super) fn took(&self, time: Duration) {
+        if time < SLOW {
+            return;
+        }
+        let until = Instant::now().checked_add(time.saturating_mul(SLOW_FOR));
+        let mut slow_until = self
+            .line
+            .slow_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *slow_until = until.max(*slow_until);
+    }
 }
 
 impl Turns {
@@ -56,6 +92,7 @@ impl Turns {
         let line = self.lines.of(user, || Line {
             turns: Arc::new(Semaphore::new(self.at_once)),
             places: Arc::new(Semaphore::new(self.at_once.saturating_add(self.queue_max))),
+            slow_until: Mutex::default(),
         });
         let places = Arc::clone(&line.places);
         let place = places.try_acquire_owned().map_err(|_| busy())?;
@@ -64,7 +101,7 @@ impl Turns {
         Ok(Turn {
             _at_work: turn,
             _place: place,
-            _line: line,
+            line,
         })
     }
 }
@@ -97,6 +134,23 @@ mod tests {
 
         drop(first);
         assert!(!waits(&turns, "ada").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn user_of_a_slow_picture_is_expected_to_send_more_of_them_for_a_while() {
+        let turns = Turns::new(2, 4);
+        let is_slow = async |id: &str| turns.wait(&user(id)).await.unwrap().is_slow();
+        let turn = turns.wait(&user("ada")).await.unwrap();
+        turn.took(SLOW / 2);
+        assert!(!is_slow("ada").await);
+
+        turn.took(SLOW * 2);
+        turn.took(SLOW);
+
+        assert!(is_slow("ada").await);
+        assert!(!is_slow("bob").await);
+        tokio::time::advance(SLOW * 2 * SLOW_FOR).await;
+        assert!(!is_slow("ada").await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::domain::picture::Crop;
@@ -70,6 +70,7 @@ fn perform(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let mut stopwatch = Stopwatch::default();
+    let begin = processor_time();
     let (reply, renditions) = match job {
         Job::Render {
             length,
@@ -90,7 +91,8 @@ fn perform(
         },
         Job::Attempt(forbidden) => (Reply::Attempted(attempt(forbidden)), Vec::new()),
     };
-    let took = stopwatch.stop();
+    let mut took = stopwatch.stop();
+    took.processor = Some(processor_time().saturating_sub(begin));
     protocol::write(out, &Answer { reply, took })?;
     for rendition in &renditions {
         out.write_all(&rendition.bytes)?;
@@ -150,6 +152,25 @@ impl Watcher for Stopwatch {
         self.stop();
         self.running = Some((step, Instant::now()));
     }
+}
+
+/// Time that this process has had of processors.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    #[expect(
+        unsafe_code,
+        reason = "the C library's way to read the clock of a process"
+    )]
+    // SAFETY: writes to the value that it is given, which outlives the call.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time);
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanoseconds)
 }
 
 /// Lets a worker that waits be small, however large its last picture was.

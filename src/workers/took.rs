@@ -15,6 +15,9 @@ pub struct Took {
     pub resize: Option<Duration>,
     /// Encoding, all sizes.
     pub encode: Option<Duration>,
+    /// Time of a processor for all of it: however busy the machine is, the same picture takes about the same.
+    #[serde(default)]
+    pub processor: Option<Duration>,
 }
 
 impl Took {
@@ -39,6 +42,13 @@ impl Took {
                 self.add(step, time.min(elapsed));
             }
         }
+        if let Some(time) = other.processor {
+            let sum = self
+                .processor
+                .unwrap_or_default()
+                .saturating_add(time.min(elapsed));
+            self.processor = Some(sum);
+        }
     }
 }
 
@@ -61,14 +71,16 @@ mod tests {
         let claimed = Took {
             decode: Some(Duration::MAX),
             resize: Some(Duration::from_millis(1)),
-            encode: None,
+            processor: Some(second.saturating_mul(9)),
+            ..Took::default()
         };
         took.add_within(claimed, second);
 
         let expected = Took {
             decode: Some(second.saturating_mul(2)),
             resize: Some(Duration::from_millis(1)),
-            encode: None,
+            processor: Some(second),
+            ..Took::default()
         };
         assert_eq!(took, expected);
     }

@@ -359,6 +359,45 @@ fn password_and_tokens_are_neither_stored_nor_logged() {
     }
 }
 
+/// Whoever asks cannot tell from the time whether there is an account: without one, as much is computed for nothing.
+#[test]
+fn log_in_without_an_account_is_as_much_work_as_one_with_a_wrong_password() {
+    let server = Setup::new()
+        .set("auth.argon2_memory_kib", "65536")
+        .set("auth.argon2_passes", "3")
+        .start();
+    let known = server.user().email;
+    let without = ["user", "add", "without@example.org"];
+    server.home().run(&without).expect(0);
+    let work = |email: &str| {
+        let body = json!({ "email": email, "password": "a wrong password" });
+        let log_in = Request::post("/api/auth/login/").json(&body);
+        let before = processor_ticks(server.process_id());
+        for _ in 0..4 {
+            server.send(&log_in).expect(401);
+        }
+        processor_ticks(server.process_id()) - before
+    };
+
+    let of_known = work(&known);
+
+    assert!(of_known > 4, "{of_known}");
+    for email in ["without@example.org", "nobody@example.org", "no address"] {
+        let of_other = work(email);
+        // Time of a processor, not of a clock: how busy the machine is hardly matters.
+        let is_alike = of_other * 2 >= of_known && of_other <= of_known * 2;
+        assert!(is_alike, "{email}: {of_other}, not {of_known}");
+    }
+}
+
+/// Time that a process has had of processors, in hundredths of a second. Source: `proc_pid_stat(5)`.
+fn processor_ticks(process: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, behind_name) = stat.rsplit_once(')').unwrap();
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    fields.map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
 #[test]
 fn passwords_beyond_what_may_wait_are_503() {
     let server = Setup::new()

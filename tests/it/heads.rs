@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Connection, Reply, Server, strict};
+use crate::support::{Connection, Reply, Request, Server, strict};
 
 /// Sends a head; the answer, checked, and whether the connection was closed behind it.
 fn answered(server: &Server, method: &str, bytes: &[u8]) -> (Reply, bool) {
@@ -274,4 +274,54 @@ fn long_method_is_answered_and_not_written_into_the_log() {
     server.stop();
     let log = server.log();
     assert!(!log.contains("MMMMM") && log.len() < 10_000, "{log}");
+}
+
+/// Also where the time to read on would allow it: there is nothing to read.
+#[test]
+fn connection_of_a_bad_head_is_closed_although_its_sender_falls_silent() {
+    let server = Server::with(&[("http.drain_timeout_ms", "600_000")]);
+    for head in [
+        "NONSENSE\r\n\r\n",
+        "POST /api/auth/login/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(server.address());
+        connection.write(head.as_bytes());
+
+        connection.answer("POST").unwrap().expect(400);
+
+        assert!(connection.is_closed(), "{head:?}");
+    }
+}
+
+#[test]
+fn host_of_a_target_that_is_a_whole_url_counts() {
+    let server = Server::start();
+    let user = server.user();
+    let path = format!("/api/users/{}/profile/", user.id);
+    let url = |base: &str, host: &str| {
+        let target = format!("{base}{path}");
+        let reply = server.send(&Request::get(&target).field("Host", host));
+        let url = reply.expect(200).json()["profile_picture_url"].clone();
+        url.as_str().unwrap().to_owned()
+    };
+
+    assert!(url("", "b.example").starts_with("http://b.example/media/"));
+    assert!(url("http://a.example:81", "b.example").starts_with("http://a.example:81/media/"));
+    assert!(url("http://a.example", "a.example").starts_with("http://a.example/media/"));
+    for target in [
+        "ftp://a.example/",
+        "http://me@a.example/",
+        "http://a.example@b.example/",
+    ] {
+        let reply = server.send(&Request::get(target)).expect(400);
+        assert_eq!(
+            reply.json()["detail"],
+            "The request target is malformed.",
+            "{target}"
+        );
+    }
+    let whole = format!("GET http://a.example{path} HTTP/1.1\r\n\r\n");
+    let mut connection = Connection::open(server.address());
+    connection.write(whole.as_bytes());
+    connection.answer("GET").unwrap().expect(400);
 }

@@ -100,13 +100,19 @@ async fn body_that_waits_for_room_does_not_hold_up_others_on_its_connection() {
             client.send_request(request).await
         })
     };
-    // The first has all of her share and stops; the second waits for it, with as much as it may send.
+    // The first has all of her share and takes its time; the second waits for it, with as much as it may send.
     let pause = Duration::from_millis(300);
-    let first = Frame::data(form.bytes()[..50_000].to_vec().into());
-    let first = futures_util::stream::iter([Ok(first)]);
-    let held = StreamBody::new(first.chain(futures_util::stream::pending()));
-    let held = send(post(BodyExt::boxed(held)));
-    tokio::time::sleep(pause).await;
+    let pieces = form
+        .bytes()
+        .chunks(50_000)
+        .map(<[u8]>::to_vec)
+        .collect::<Vec<_>>();
+    let held = futures_util::stream::iter(pieces).then(move |piece| async move {
+        tokio::time::sleep(pause).await;
+        Ok(Frame::data(piece.into()))
+    });
+    let held = send(post(BodyExt::boxed(StreamBody::new(Box::pin(held)))));
+    tokio::time::sleep(pause * 3).await;
     let waiting = send(post(whole(form.bytes())));
     tokio::time::sleep(pause).await;
     assert!(!held.is_finished() && !waiting.is_finished());

@@ -1,5 +1,7 @@
 //! `[metrics]`: what Prometheus reads, on a listener of its own.
 
+mod scrapers;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -248,6 +248,46 @@ fn stop_waits_for_a_request_that_is_being_sent() {
     }
 }
 
+/// Asked for their bodies before the stop, all of them get there, and what was answered is there afterwards.
+#[test]
+fn stop_under_load_answers_every_upload_that_was_begun_and_keeps_it() {
+    let mut server = Server::start();
+    for round in 0..3 {
+        let users: Vec<_> = (0..8).map(|_| server.user()).collect();
+        let form = Form::image(&fixture("grid.heic"));
+        let mut connections: Vec<_> = users
+            .iter()
+            .map(|user| {
+                let upload = Request::post(PICTURE).bearer(&user.access).form(&form);
+                Connection::asked(server.address(), upload)
+            })
+            .collect();
+        let (early, late) = connections.split_at_mut(4);
+        for connection in early {
+            connection.write(&form.bytes());
+        }
+
+        server.ask_to_stop();
+        for connection in late {
+            connection.write(&form.bytes());
+        }
+        let answers: Vec<_> = connections
+            .iter_mut()
+            .map(|connection| connection.answer("POST"))
+            .collect();
+        server.ended();
+
+        server.restart();
+        for (user, answer) in users.iter().zip(answers) {
+            let reply = answer.unwrap_or_else(|lost| panic!("{round}: {lost:?}"));
+            let answered = reply.expect(200).json();
+            let profile = server.profile(user);
+            assert_eq!(profile["picture"]["id"], answered["picture"]["id"]);
+            server.pictures(&profile);
+        }
+    }
+}
+
 #[test]
 fn client_that_never_finishes_cannot_hold_up_the_stop() {
     let mut server = Server::with(&[("http.shutdown_timeout_ms", "300")]);

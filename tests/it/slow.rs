@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::support::client::Lost;
-use crate::support::fixtures::jpeg_of_bytes;
 use crate::support::{Connection, DEADLINE, Form, PICTURE, Request, Server, Setup, User, fixture};
 
 #[test]
@@ -236,98 +235,6 @@ fn server_out_of_descriptors_serves_those_it_has_and_accepts_again_when_it_can()
     for mut connection in crowd {
         connection.answer("GET").unwrap().expect(200);
     }
-}
-
-/// Announces so much, sends the begin of the file, and no more.
-fn begun(server: &Server, user: &User, announced: usize, sent: usize) -> Connection {
-    let form = Form::image(&vec![0; sent]);
-    let request = Request::post(PICTURE)
-        .bearer(&user.access)
-        .field("Content-Type", &form.content_type())
-        .field("Content-Length", &announced.to_string());
-    let mut connection = Connection::open(server.address());
-    connection.write(&request.head(server.address()));
-    let body = form.bytes();
-    connection.write(&body[..body.len() - 100]);
-    connection
-}
-
-#[test]
-fn bodies_that_do_not_fit_are_503_and_room_comes_back() {
-    let server = Server::with(&[
-        ("http.upload_bytes_max", "1000000"),
-        ("http.bodies_bytes_max", "2000000"),
-        ("http.bodies_wait_ms", "300"),
-    ]);
-    let user = server.user();
-    // Each of a user of their own: one alone has a share of the room only.
-    let begin = || begun(&server, &server.user(), 999_000, 100_000);
-    let held = [begin(), begin()];
-    let until = Instant::now() + DEADLINE;
-    let reply = loop {
-        // Who takes the room first is up to the machine: until they have it, there is some.
-        let mut third = begun(&server, &server.user(), 999_000, 100_000);
-        third = third.patience(Duration::from_secs(2));
-        match third.answer("POST") {
-            Ok(reply) => break reply,
-            Err(lost) => assert!(Instant::now() < until, "{lost:?}"),
-        }
-    };
-
-    crate::support::strict::check("POST", &reply);
-    assert_eq!(reply.status, 503, "{}", reply.text());
-    assert!(reply.field("retry-after").is_some());
-    drop(held);
-    let again = (0..20).find_map(|_| {
-        let reply = server.upload(&user, &fixture("rgb.png"));
-        (reply.status == 200).then_some(reply)
-    });
-    assert!(again.is_some(), "room comes back when the clients are gone");
-    assert!(server.log().contains("fewer than four users"));
-}
-
-#[test]
-fn slow_bodies_of_one_user_leave_room_for_others() {
-    let server = Server::with(&[
-        ("http.upload_bytes_max", "1_000_000"),
-        ("http.bodies_bytes_max", "4_000_000"),
-        ("rate_limit.uploads_per_hour", "0"),
-    ]);
-    let (slow, other) = (server.user(), server.user());
-    let held: Vec<_> = (0..8)
-        .map(|_| begun(&server, &slow, 999_000, 100_000))
-        .collect();
-    let start = Instant::now();
-
-    server.upload(&other, &fixture("rgb.png")).expect(200);
-
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        start.elapsed()
-    );
-    drop(held);
-    assert!(!server.log().contains("fewer than four users"));
-}
-
-#[test]
-fn bodies_that_are_announced_and_do_not_come_take_no_room() {
-    let server = Server::with(&[("http.bodies_bytes_max", "20_971_520")]);
-    let user = server.user();
-    // Ten times what there is room for, each of a user of their own.
-    let held: Vec<_> = (0..40)
-        .map(|_| begun(&server, &server.user(), 5_000_000, 200))
-        .collect();
-    let start = Instant::now();
-
-    server.upload(&user, &jpeg_of_bytes(1_000_000)).expect(200);
-
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        start.elapsed()
-    );
-    drop(held);
 }
 
 #[test]
