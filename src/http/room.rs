@@ -50,6 +50,8 @@ struct Guests {
     inside: BTreeMap<u64, Guest>,
     /// What each user has inside, in bytes.
     held: HashMap<UserId, u64>,
+    /// When there may be more room although nobody leaves. One of those who wait looks then, and not all of them.
+    look_again: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -175,11 +177,11 @@ impl Room {
             hall: Arc::clone(&self.hall),
         };
         let waiting = async {
+            let mut look_again = self.hall.let_in();
             loop {
-                let look_again = self.hall.let_in();
                 tokio::select! {
                     () = let_in.cancelled() => break,
-                    () = sleep_until(look_again) => {}
+                    () = sleep_until(look_again) => look_again = self.hall.let_in_at(look_again),
                 }
             }
         };
@@ -200,7 +202,18 @@ impl Hall {
         while let Some(number) = guests.next(self, now) {
             guests.enter(number, now);
         }
-        guests.next_still(now)
+        let look_again = guests.next_still(now);
+        guests.look_again = Some(look_again);
+        look_again
+    }
+
+    /// The same at a time that was waited for, unless somebody has looked since.
+    fn let_in_at(&self, time: Instant) -> Instant {
+        let look_again = self.guests().look_again;
+        match look_again {
+            Some(later) if later > time => later,
+            _ => self.let_in(),
+        }
     }
 }
 
