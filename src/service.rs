@@ -233,7 +233,11 @@ impl App {
                 Duration::from_secs(config.http.idempotency_ttl_s),
                 config.http.idempotency_keys_max,
             )),
-            turns: turns::Turns::new(workers.turns_per_user(), config.workers.queue_max),
+            turns: turns::Turns::new(
+                workers.turns_per_user(),
+                config.workers.queue_max,
+                Duration::from_millis(config.workers.slow_ms),
+            ),
             placeholder: pictures::placeholder(&workers, clock()).await?,
             store,
             workers,

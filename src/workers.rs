@@ -8,7 +8,7 @@
 //! refusal.
 //!
 //! Bounded: pictures at once (slots), pictures that wait (tickets), time and memory a picture. Pictures that are expected
-//! to be slow have slots and a queue of their own, half as many, and lower priority: they wait for each other only.
+//! to be slow have slots and a queue of their own, half as many: they wait for each other only.
 
 mod answer;
 pub mod child;
@@ -122,7 +122,6 @@ struct Queue {
 /// The right to keep a worker busy.
 struct Held<'a> {
     deadline: Deadline,
-    is_slow: bool,
     _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
 }
 
@@ -222,7 +221,7 @@ impl Pool {
     }
 
     /// Makes the renditions of an upload; one that is expected to be slow waits for others of that kind only. Also tells how
-    /// long that took its workers, whatever came of it; what one did that died is not known.
+    /// long that took its workers, whatever came of it; of one that died, only how long it was at it.
     ///
     /// # Errors
     ///
@@ -320,7 +319,7 @@ impl Pool {
         }
     }
 
-    /// How many pictures are decoded at once.
+    /// How many pictures are decoded at once, beside those that are expected to be slow.
     #[must_use]
     pub fn size(&self) -> usize {
         self.shared.count
@@ -421,7 +420,6 @@ impl Pool {
         let slot = queue.slots.acquire().await.map_err(|_| busy())?;
         Ok(Held {
             deadline: Deadline::new(deadline),
-            is_slow,
             _permits: (ticket, slot),
         })
     }
@@ -440,8 +438,7 @@ impl Pool {
             if killed > 0 && held.deadline.left().is_zero() {
                 return Err(Error::Killed(killed));
             }
-            // A slow one's worker is not used again.
-            let waiting = if job.is_safe() && !held.is_slow {
+            let waiting = if job.is_safe() {
                 shared.stock.any()
             } else {
                 shared.stock.fresh()
@@ -458,9 +455,6 @@ impl Pool {
             };
             // The next one warms up while this one works.
             self.replenish();
-            if held.is_slow {
-                worker.let_others_first();
-            }
             let at_work = shared.tally.at_work();
             let begin = Instant::now();
             let outcome = worker.run(job, upload, &held.deadline).await;
@@ -468,10 +462,7 @@ impl Pool {
             match outcome {
                 Ok(outcome) => {
                     took.add_within(outcome.took, begin.elapsed());
-                    if held.is_slow {
-                        // Its priority stays low.
-                        shared.tally.retire(Retirement::Slow);
-                    } else if job.is_safe() {
+                    if job.is_safe() {
                         shared.put(worker);
                     } else {
                         shared.tally.retire(Retirement::Native);
@@ -484,6 +475,8 @@ impl Pool {
                 // The filter ends a worker with SIGSYS, a crash with SIGSEGV or SIGABRT: this is somebody else's.
                 Err(Death::Outside) => shared.killed("a decode worker was killed from outside"),
                 Err(death) => {
+                    // It cannot tell any more.
+                    took.add_processor(begin.elapsed());
                     shared.tally.count(&death);
                     return Err(Error::Died(death));
                 }

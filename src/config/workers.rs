@@ -8,12 +8,16 @@ use crate::config::validate::{Problem, push};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workers {
-    /// Pictures decoded at once; 0: as many as there are processor cores.
+    /// Pictures decoded at once; 0: as many as there are processor cores. Half as many again may be decoded that are expected
+    /// to be slow (see `slow_ms`).
     pub count: usize,
     /// Pictures that may wait for a free worker; more are answered with 503.
     pub queue_max: usize,
     /// Longest time for one picture, in milliseconds. Then its worker is killed.
     pub deadline_ms: u64,
+    /// A picture is slow that keeps a processor busy for so long, in milliseconds. Its user's next pictures, for ten times
+    /// as long but a minute at most, wait for each other and not others for them. 0: no picture is slow.
+    pub slow_ms: u64,
     /// Address space of a worker, in bytes.
     pub memory_bytes_max: u64,
     /// Whether the server refuses to start where workers cannot be locked in with seccomp.
@@ -26,6 +30,7 @@ impl Default for Workers {
             count: 0,
             queue_max: 64,
             deadline_ms: 10_000,
+            slow_ms: 500,
             memory_bytes_max: 1_024 * 1_024 * 1_024,
             require_sandbox: true,
         }

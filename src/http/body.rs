@@ -25,8 +25,9 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::http::request::Refusal;
 
-/// How long a refused client may send nothing before its connection is closed.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// How long a refused client may send nothing before its connection is closed: long enough for what a network loses to be
+/// sent again.
+const DRAIN_IDLE: Duration = Duration::from_secs(3);
 
 /// The body as it comes, from a socket or from a test.
 pub(super) type RawBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;

@@ -101,7 +101,7 @@ pub(super) async fn read(
         // Dropped half-read, what still comes of the body is dropped, too.
         refusal = place.put_out() => return Err(refusal),
     };
-    place.arrived();
+    place.arrived()?;
     // Small ones count from here on: they may wait for a worker.
     place.take(length(&bytes)).await?;
     let held = Held {

@@ -126,13 +126,27 @@ impl Place {
     }
 
     /// All of the body is there: nobody can put it out any more.
-    pub(super) fn arrived(&self) {
+    ///
+    /// # Errors
+    ///
+    /// That of [`Place::put_out`], if that has just happened.
+    pub(super) fn arrived(&self) -> Result<(), Refusal> {
+        // As long as this is held nobody is put out.
+        let _guests = self.room.hall.guests();
+        if self.put_out.is_cancelled() {
+            return Err(self.too_slow());
+        }
         self.pace.steps().since = None;
+        Ok(())
     }
 
     /// Waits until others have got the room, because the body stood still. Never, if they do not.
     pub(super) async fn put_out(&self) -> Refusal {
         self.put_out.cancelled().await;
+        self.too_slow()
+    }
+
+    fn too_slow(&self) -> Refusal {
         let Steps { since, come } = *self.pace.steps();
         let seconds = since.map_or(STILL, |since| since.elapsed()).max(STILL);
         Refusal::TooSlow {
@@ -238,51 +252,61 @@ impl Guests {
         order.sort_unstable();
         for (_, number) in order {
             let guest = self.waiting.get(&number)?.clone();
-            if !self.make_way(&guest, now, |guests| guests.has_share(hall, &guest), true) {
+            let wanted = self.held(&guest.user).saturating_add(guest.bytes);
+            let lacking = wanted.saturating_sub(hall.share_bytes);
+            if !self.make_way(&guest, lacking, now, true) {
                 continue;
             }
-            let there_is =
-                self.make_way(&guest, now, |guests| guests.has_room(hall, &guest), false);
-            return there_is.then_some(number);
+            let is_first = self.held(&guest.user) == 0;
+            let kept = if is_first { 0 } else { hall.kept_bytes };
+            let wanted = guest.bytes.saturating_add(kept);
+            let lacking = wanted.saturating_sub(self.free_bytes);
+            return self.make_way(&guest, lacking, now, false).then_some(number);
         }
         None
     }
 
-    fn has_share(&self, hall: &Hall, guest: &Guest) -> bool {
-        self.held(&guest.user).saturating_add(guest.bytes) <= hall.share_bytes
-    }
-
-    fn has_room(&self, hall: &Hall, guest: &Guest) -> bool {
-        let is_first = self.held(&guest.user) == 0;
-        let kept = if is_first { 0 } else { hall.kept_bytes };
-        guest.bytes.saturating_add(kept) <= self.free_bytes
-    }
-
-    /// Puts out who stands still, those first that have stood longest, until it is enough; whether it is. Nobody who
-    /// holds less than the guest's user makes way for them.
+    /// Puts out who stands still, those first that have stood longest, if as much as is lacking comes free by that; whether
+    /// it does. Nobody makes way for a user who would then hold more than they do.
     fn make_way(
         &mut self,
         guest: &Guest,
+        lacking: u64,
         now: Instant,
-        is_enough: impl Fn(&Self) -> bool,
-        of_their_own: bool,
+        only_of_their_own: bool,
     ) -> bool {
-        while !is_enough(self) {
-            let own = self.held(&guest.user);
-            let in_the_way = self.inside.iter().filter(|(_, other)| {
-                if of_their_own {
-                    other.user == guest.user
-                } else {
-                    self.held(&other.user) >= own
-                }
-            });
-            let still = in_the_way.filter_map(|(number, other)| {
+        let own = self.held(&guest.user);
+        let then = if own == 0 {
+            0
+        } else {
+            own.saturating_add(guest.bytes)
+        };
+        let in_the_way = self.inside.iter().filter(|(_, other)| {
+            let is_own = other.user == guest.user;
+            is_own || (!only_of_their_own && self.held(&other.user) >= then)
+        });
+        let mut still: Vec<_> = in_the_way
+            .filter_map(|(number, other)| {
                 let since = other.pace.steps().since?;
-                (now.saturating_duration_since(since) >= STILL).then_some((since, *number))
-            });
-            let Some((_, number)) = still.min() else {
-                return false;
-            };
+                let is_still = now.saturating_duration_since(since) >= STILL;
+                is_still.then_some((since, *number, other.bytes))
+            })
+            .collect();
+        still.sort_unstable();
+        let mut found = 0_u64;
+        let still = still.into_iter().take_while(|(_, _, bytes)| {
+            let is_needed = found < lacking;
+            found = found.saturating_add(*bytes);
+            is_needed
+        });
+        let still: Vec<_> = still.collect();
+        let comes_free = still
+            .iter()
+            .fold(0_u64, |sum, (_, _, bytes)| sum.saturating_add(*bytes));
+        if comes_free < lacking {
+            return false;
+        }
+        for (_, number, _) in still {
             if let Some(other) = self.leave(number) {
                 other.put_out.cancel();
             }
@@ -382,7 +406,7 @@ mod tests {
     async fn held(room: &Room, id: &str, bytes: u64) -> Result<Place, Refusal> {
         let place = place(room, id);
         place.take(bytes).await?;
-        place.arrived();
+        place.arrived()?;
         Ok(place)
     }
 
@@ -421,7 +445,7 @@ mod tests {
 
         place.take(4_096).await.unwrap();
         place.take(4_096).await.unwrap();
-        place.arrived();
+        place.arrived().unwrap();
 
         assert!(place.is_taken());
         assert!(held(&room, "bob", 1_024).await.is_err());
@@ -471,6 +495,29 @@ mod tests {
             "{refusal:?}"
         );
         assert!(timeout(STILL, quick.put_out()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_was_put_out_has_not_arrived() {
+        let room = room(4_096, 4_096);
+        let slow = place(&room, "ada");
+        slow.take(4_096).await.unwrap();
+        let _quick = held(&room, "bob", 4_096).await.unwrap();
+
+        let refusal = slow.arrived().unwrap_err();
+
+        assert!(matches!(refusal, Refusal::TooSlow { .. }), "{refusal:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_put_out_in_vain() {
+        let room = room(4_096, 4_096);
+        let slow = place(&room, "ada");
+        slow.take(512).await.unwrap();
+        let _rest = held(&room, "bob", 3_584).await.unwrap();
+
+        assert!(held(&room, "cyd", 1_024).await.is_err());
+        slow.arrived().unwrap();
     }
 
     #[tokio::test(start_paused = true)]

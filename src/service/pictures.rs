@@ -1,6 +1,6 @@
 //! The image storage service: validates and processes an upload, then stores it in the place of the one before.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -26,7 +26,7 @@ use crate::storage::Edit;
 use crate::storage::What;
 use crate::storage::upkeep::{Making, Original};
 use crate::workers;
-use crate::workers::{Death, Pool, Took};
+use crate::workers::Pool;
 
 /// Raised when the renderer makes other pictures of the same uploads with the same settings.
 const RENDERER: u32 = 1;
@@ -66,12 +66,11 @@ impl App {
         over(Stage::Turn, begin);
         let turn = turn?;
         let begin = Instant::now();
-        let (rendered, took) = self
-            .workers
-            .render(upload.clone(), crop, turn.is_slow())
-            .await;
+        let work = turn.begin();
+        let rendering = self.workers.render(upload.clone(), crop, turn.is_slow());
+        let (rendered, took) = rendering.await;
         over(Stage::Render, begin);
-        turn.took(worked(&rendered, took));
+        work.took(took.processor.unwrap_or_default());
         for (stage, took) in [
             (Stage::Decode, took.decode),
             (Stage::Resize, took.resize),
@@ -190,16 +189,6 @@ pub(super) fn described(
         applied: rendered.applied.clone(),
         uploaded_at,
     })
-}
-
-/// How long an upload has kept a processor busy, as far as that is known.
-fn worked(rendered: &Result<Rendered, workers::Error>, took: Took) -> Duration {
-    match rendered {
-        Err(workers::Error::Died(Death::Deadline { deadline_ms })) => {
-            Duration::from_millis(*deadline_ms)
-        }
-        _ => took.processor.unwrap_or_default(),
-    }
 }
 
 /// What the pool's error means for the upload.

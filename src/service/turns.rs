@@ -14,10 +14,10 @@ use crate::domain::user::UserId;
 use crate::service::Error;
 use crate::service::shares::Shares;
 
-/// A picture is slow that takes more of a processor. JPEGs of phones take a tenth of it, HEICs half (measured).
-const SLOW: Duration = Duration::from_millis(500);
-/// For how many times as long its user's next pictures are expected to be slow, too.
+/// For how many times as long as a slow picture took its user's next ones are expected to be slow, too.
 const SLOW_FOR: u32 = 10;
+/// The longest such time.
+const SLOW_FOR_MAX: Duration = Duration::from_mins(1);
 
 /// A user's place at the workers. Dropped, the user's next picture gets it.
 #[derive(Debug)]
@@ -26,6 +26,16 @@ pub(super) struct Turn {
     _place: OwnedSemaphorePermit,
     /// In use until this is dropped.
     line: Arc<Line>,
+    slow: Duration,
+}
+
+/// A picture that is at the workers. Dropped before it is told how long that took, it is judged by the clock: whoever
+/// hangs up does not get away with it.
+#[derive(Debug)]
+pub(super) struct Work<'t> {
+    turn: &'t Turn,
+    begin: Instant,
+    is_told: bool,
 }
 
 /// The users who have pictures at the workers.
@@ -33,6 +43,8 @@ pub(super) struct Turn {
 pub(super) struct Turns {
     at_once: usize,
     queue_max: usize,
+    /// From what time of a processor on a picture is slow; zero: none is.
+    slow: Duration,
     lines: Shares<Line>,
 }
 
@@ -55,12 +67,21 @@ impl Turn {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Notes how long the picture has kept a processor busy.
-    pub(super) fn took(&self, time: Duration) {
-        if time < SLOW {
+    /// To be called when the picture goes to the workers.
+    pub(super) fn begin(&self) -> Work<'_> {
+        Work {
+            turn: self,
+            begin: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    fn note(&self, time: Duration) {
+        if self.slow.is_zero() || time < self.slow {
             return;
         }
-        let until = Instant::now().checked_add(time.saturating_mul(SLOW_FOR));
+        let expected = time.saturating_mul(SLOW_FOR).min(SLOW_FOR_MAX);
+        let until = Instant::now().checked_add(expected);
         let mut slow_until = self
             .line
             .slow_until
@@ -70,12 +91,31 @@ impl Turn {
     }
 }
 
+impl Work<'_> {
+    /// Notes how long the picture has kept a processor busy.
+    pub(super) fn took(mut self, time: Duration) {
+        self.is_told = true;
+        self.turn.note(time);
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        // It may have waited for a worker meanwhile: no more than the least is assumed.
+        if !self.is_told && self.begin.elapsed() >= self.turn.slow {
+            self.turn.note(self.turn.slow);
+        }
+    }
+}
+
 impl Turns {
-    /// `at_once` pictures of a user are decoded together; `queue_max` more may wait.
-    pub(super) fn new(at_once: usize, queue_max: usize) -> Self {
+    /// `at_once` pictures of a user are decoded together; `queue_max` more may wait. A picture is slow that takes so long of a
+    /// processor; none is, if that is zero.
+    pub(super) fn new(at_once: usize, queue_max: usize, slow: Duration) -> Self {
         Self {
             at_once,
             queue_max,
+            slow,
             lines: Shares::default(),
         }
     }
@@ -102,6 +142,7 @@ impl Turns {
             _at_work: turn,
             _place: place,
             line,
+            slow: self.slow,
         })
     }
 }
@@ -113,6 +154,8 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+
+    const SLOW: Duration = Duration::from_millis(500);
 
     fn user(id: &str) -> UserId {
         id.parse().unwrap()
@@ -126,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn second_picture_of_a_user_waits_and_that_of_another_does_not() {
-        let turns = Turns::new(1, 4);
+        let turns = Turns::new(1, 4, SLOW);
         let first = turns.wait(&user("ada")).await.unwrap();
 
         assert!(waits(&turns, "ada").await);
@@ -138,24 +181,51 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn user_of_a_slow_picture_is_expected_to_send_more_of_them_for_a_while() {
-        let turns = Turns::new(2, 4);
+        let turns = Turns::new(2, 4, SLOW);
         let is_slow = async |id: &str| turns.wait(&user(id)).await.unwrap().is_slow();
         let turn = turns.wait(&user("ada")).await.unwrap();
-        turn.took(SLOW / 2);
+        turn.begin().took(SLOW / 2);
+        drop(turn.begin());
         assert!(!is_slow("ada").await);
 
-        turn.took(SLOW * 2);
-        turn.took(SLOW);
+        turn.begin().took(SLOW * 2);
+        turn.begin().took(SLOW);
 
         assert!(is_slow("ada").await);
         assert!(!is_slow("bob").await);
         tokio::time::advance(SLOW * 2 * SLOW_FOR).await;
         assert!(!is_slow("ada").await);
+        turn.begin().took(Duration::MAX);
+        tokio::time::advance(SLOW_FOR_MAX).await;
+        assert!(!is_slow("ada").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn user_who_hangs_up_on_a_slow_picture_is_expected_to_send_more_of_them() {
+        let turns = Turns::new(1, 4, SLOW);
+        let turn = turns.wait(&user("ada")).await.unwrap();
+        let work = turn.begin();
+        tokio::time::advance(SLOW).await;
+
+        drop(work);
+
+        assert!(turn.is_slow());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_no_picture_is_slow() {
+        let turns = Turns::new(1, 4, Duration::ZERO);
+        let turn = turns.wait(&user("ada")).await.unwrap();
+
+        turn.begin().took(SLOW * 9);
+        drop(turn.begin());
+
+        assert!(!turn.is_slow());
     }
 
     #[tokio::test(start_paused = true)]
     async fn line_of_a_user_is_bounded() {
-        let turns = Turns::new(1, 1);
+        let turns = Turns::new(1, 1, SLOW);
         let _first = turns.wait(&user("ada")).await.unwrap();
         let ada = user("ada");
         let mut second = Box::pin(turns.wait(&ada));

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, setpriority_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -35,10 +34,6 @@ const PADDING_PX: u32 = 15;
 const LAST_WORDS_BYTES_MAX: u64 = 2_048;
 /// How long a killed worker may take to be gone.
 const REAP_WITHIN: Duration = Duration::from_secs(1);
-
-/// The priority of a worker with a slow picture (`setpriority(2)`): it has a third of what others have of a processor that it
-/// shares, and all that they leave.
-const SLOW_PRIORITY: i32 = 5;
 
 /// Sent by the server only after a deadline, and by nothing inside a worker; nor are the others.
 const SIGKILL: i32 = 9;
@@ -213,17 +208,6 @@ impl Worker {
             jobs: 0,
             _alive: alive,
         })
-    }
-
-    /// Lets others go first from now on, for as long as it lives.
-    pub(super) fn let_others_first(&self) {
-        let id = self.child.id().and_then(|id| id.try_into().ok());
-        if let Some(id) = id.and_then(Pid::from_raw)
-            && let Err(error) = setpriority_process(Some(id), SLOW_PRIORITY)
-        {
-            // Its server may have less itself.
-            tracing::debug!(%error, "cannot lower the priority of a decode worker");
-        }
     }
 
     /// Whether it has ended while it waited.

@@ -41,19 +41,11 @@ pub enum Retirement {
     Surplus,
     /// Nobody waited for its picture any more.
     Abandoned,
-    /// Had a picture that was expected to be slow, with less priority than others need.
-    Slow,
 }
 
 impl Retirement {
     /// All there are.
-    pub const ALL: [Self; 5] = [
-        Self::Native,
-        Self::Jobs,
-        Self::Surplus,
-        Self::Abandoned,
-        Self::Slow,
-    ];
+    pub const ALL: [Self; 4] = [Self::Native, Self::Jobs, Self::Surplus, Self::Abandoned];
 
     /// Its name for programs.
     #[must_use]
@@ -63,7 +55,6 @@ impl Retirement {
             Self::Jobs => "jobs",
             Self::Surplus => "surplus",
             Self::Abandoned => "abandoned",
-            Self::Slow => "slow",
         }
     }
 }
@@ -280,13 +271,7 @@ mod tests {
         tally.retire(Retirement::Native);
 
         let counts = tally.retirements().map(|(why, count)| (why.name(), count));
-        let expected = [
-            ("native", 1),
-            ("jobs", 0),
-            ("surplus", 0),
-            ("abandoned", 1),
-            ("slow", 0),
-        ];
+        let expected = [("native", 1), ("jobs", 0), ("surplus", 0), ("abandoned", 1)];
         assert_eq!(counts, expected);
     }
 

@@ -43,12 +43,14 @@ impl Took {
             }
         }
         if let Some(time) = other.processor {
-            let sum = self
-                .processor
-                .unwrap_or_default()
-                .saturating_add(time.min(elapsed));
-            self.processor = Some(sum);
+            self.add_processor(time.min(elapsed));
         }
+    }
+
+    /// Adds time of a processor.
+    pub(super) fn add_processor(&mut self, time: Duration) {
+        let before = self.processor.unwrap_or_default();
+        self.processor = Some(before.saturating_add(time));
     }
 }
 

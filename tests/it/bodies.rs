@@ -79,7 +79,7 @@ fn bodies_that_stand_still_make_way_for_those_that_come() {
         ("http.body_idle_timeout_ms", "600_000"),
         ("http.body_rate_grace_ms", "600_000"),
         ("http.body_timeout_ms", "600_000"),
-        ("http.bodies_wait_ms", "30_000"),
+        ("http.bodies_wait_ms", "600_000"),
         ("rate_limit.uploads_per_hour", "0"),
     ]);
     let user = server.user();

@@ -68,7 +68,7 @@ fn jpeg_of_more_scans_than_encoders_write_is_refused_for_them() {
     );
 }
 
-/// 9 megapixels of 64 bits, all the same: a small file that takes far longer than a photo.
+/// 9 megapixels of 64 bits, all the same: a small file that takes far longer than 50 ms.
 fn slow_png() -> Vec<u8> {
     let side = 3_000;
     let mut file = Vec::new();
@@ -91,6 +91,7 @@ fn slow_pictures_of_several_users_leave_the_workers_to_others() {
     let server = Server::with(&[
         ("workers.count", "1"),
         ("workers.deadline_ms", "120_000"),
+        ("workers.slow_ms", "50"),
         ("rate_limit.uploads_per_hour", "0"),
     ]);
     let slow = slow_png();

@@ -74,7 +74,7 @@ impl App {
             text.sample(name, &[("cause", cause)], count);
         }
         let name = "pockitd_worker_retirements_total";
-        let help = "Workers that were replaced although nothing was wrong with them, by cause: native (C or C++ has read a picture), jobs (has done enough), surplus (enough others waited), abandoned (the client has gone), slow (had a picture that was expected to take long).";
+        let help = "Workers that were replaced although nothing was wrong with them, by cause: native (C or C++ has read a picture), jobs (has done enough), surplus (enough others waited), abandoned (the client has gone).";
         text.family(name, "counter", help);
         for (cause, count) in self.workers.retirements() {
             text.sample(name, &[("cause", cause.name())], count);
