@@ -30,7 +30,7 @@ impl Default for Workers {
             count: 0,
             queue_max: 64,
             deadline_ms: 10_000,
-            slow_ms: 500,
+            slow_ms: 150,
             memory_bytes_max: 1_024 * 1_024 * 1_024,
             require_sandbox: true,
         }
