@@ -94,38 +94,13 @@ fn picture_that_another_user_has_is_refused_passed_over_or_gets_a_new_id() {
     home.run(&["check", "store"]).expect(0);
 }
 
-#[test]
-fn user_who_cannot_be_read_is_replaced_without_the_picture_of_another() {
+/// Replaces the second of two users by an archive in which they have the picture of the first.
+fn assert_replaced_without_the_picture_of_another(harm: impl FnOnce(&Raw)) {
     let origin = entries(&Origin::new().export());
     let home = home();
     import(&home, &[&archive(&home, &multiplied(&origin, 2))]);
     let first = lines(&home).remove(0);
-    Raw::open(&home.data_dir()).damage_record("profiles", "user-000001");
-    let texts = [
-        ("user-000000", "user-000001"),
-        ("many0@example.org", "many1@example.org"),
-    ];
-    let file = archive(&home, &archive_of(&origin, 1, &texts));
-
-    let replaced = import(&home, &[&file, "--on-conflict", "replace"]);
-
-    assert_eq!(
-        (&replaced["replaced"], &replaced["new_picture_ids"]),
-        (&json!(1), &json!(1))
-    );
-    let all = lines(&home);
-    assert_eq!(all.len(), 2);
-    assert_eq!(all[0], first);
-    assert!(all[1]["profile"]["picture"].is_object());
-}
-
-#[test]
-fn user_whose_profile_shows_the_picture_of_another_is_replaced_without_it() {
-    let origin = entries(&Origin::new().export());
-    let home = home();
-    import(&home, &[&archive(&home, &multiplied(&origin, 2))]);
-    let first = lines(&home).remove(0);
-    Raw::open(&home.data_dir()).copy_record("profiles", "user-000000", "user-000001");
+    harm(&Raw::open(&home.data_dir()));
     let texts = [
         ("user-000000", "user-000001"),
         ("many0@example.org", "many1@example.org"),
@@ -142,6 +117,20 @@ fn user_whose_profile_shows_the_picture_of_another_is_replaced_without_it() {
     assert_eq!(all.len(), 2);
     assert_eq!(all[0], first, "whose it is has it as before");
     assert!(all[1]["profile"]["picture"].is_object());
+}
+
+#[test]
+fn user_who_cannot_be_read_is_replaced_without_the_picture_of_another() {
+    assert_replaced_without_the_picture_of_another(|raw| {
+        raw.damage_record("profiles", "user-000001");
+    });
+}
+
+#[test]
+fn user_whose_profile_shows_the_picture_of_another_is_replaced_without_it() {
+    assert_replaced_without_the_picture_of_another(|raw| {
+        raw.copy_record("profiles", "user-000000", "user-000001");
+    });
 }
 
 #[test]
