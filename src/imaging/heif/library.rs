@@ -42,8 +42,9 @@ static LIBRARY: LazyLock<(LibHeif, Result<(), Refusal>)> = LazyLock::new(|| {
 });
 
 /// Lets the allocator keep for the next tile what the last one gives back. Left alone it asks the kernel for the planes of
-/// each and returns them at once, and the kernel writes zeros into them before: a tenth of the time of a photo with 48
-/// megapixels. A process that decodes HEIC ends with its picture, so nothing is kept for long.
+/// each and returns them at once, and the kernel writes zeros into them before: measured with a photo of 48 megapixels,
+/// 38,900 page faults instead of 11,300, and 7 % more time with libavcodec. A process that decodes HEIC ends with its
+/// picture, so nothing is kept for long.
 #[cfg(target_env = "gnu")]
 fn keep_memory_between_tiles() {
     // The largest that glibc takes, and more than two tiles with all that the decoders need for them.
