@@ -275,6 +275,9 @@ impl Guests {
         now: Instant,
         only_of_their_own: bool,
     ) -> bool {
+        if lacking == 0 {
+            return true;
+        }
         let own = self.held(&guest.user);
         let then = if own == 0 {
             0
@@ -293,25 +296,18 @@ impl Guests {
             })
             .collect();
         still.sort_unstable();
-        let mut found = 0_u64;
-        let still = still.into_iter().take_while(|(_, _, bytes)| {
-            let is_needed = found < lacking;
-            found = found.saturating_add(*bytes);
-            is_needed
-        });
-        let still: Vec<_> = still.collect();
-        let comes_free = still
-            .iter()
-            .fold(0_u64, |sum, (_, _, bytes)| sum.saturating_add(*bytes));
-        if comes_free < lacking {
-            return false;
-        }
-        for (_, number, _) in still {
-            if let Some(other) = self.leave(number) {
-                other.put_out.cancel();
+        let (mut comes_free, mut leaving) = (0_u64, Vec::new());
+        for (_, number, bytes) in still {
+            comes_free = comes_free.saturating_add(bytes);
+            leaving.push(number);
+            if comes_free >= lacking {
+                for other in leaving.into_iter().filter_map(|number| self.leave(number)) {
+                    other.put_out.cancel();
+                }
+                return true;
             }
         }
-        true
+        false
     }
 
     fn enter(&mut self, number: u64, now: Instant) {
