@@ -1,7 +1,7 @@
 //! The log's line of a request: exactly one, whatever becomes of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 
@@ -40,10 +40,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Writes the line of an answer.
-    pub(super) fn answered(mut self, reply: &Reply, error: Option<&ApiError>) {
+    /// Writes the line of an answer that took so long.
+    pub(super) fn answered(mut self, reply: &Reply, milliseconds: u64, error: Option<&ApiError>) {
         self.is_written = true;
-        let milliseconds = self.milliseconds();
         answered(
             self.method,
             self.route,
@@ -52,10 +51,6 @@ impl<'a> Line<'a> {
             self.request_id,
             error,
         );
-    }
-
-    pub(super) fn milliseconds(&self) -> u64 {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -70,9 +65,14 @@ impl Drop for Line<'_> {
             "client gone"
         };
         let (method, route) = (head::told(self.method), self.route);
-        let (milliseconds, request_id) = (self.milliseconds(), self.request_id);
+        let (milliseconds, request_id) = (milliseconds(self.begin.elapsed()), self.request_id);
         tracing::info!(%method, route, unanswered, milliseconds, request_id, "request");
     }
+}
+
+/// As the log tells times.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// 5xx that is ours is an error with its whole chain; the rest is information: a full queue, and a version of HTTP that a

@@ -155,7 +155,7 @@ fn answer(terms: &Terms, request: Request<Incoming>, violation: Option<Violation
         &parts.method,
         route_name,
         &reply,
-        u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+        line::milliseconds(begin.elapsed()),
         &request_id,
         outcome.err().as_ref(),
     );

@@ -33,6 +33,7 @@ use crate::http::framing::Violation;
 use crate::http::handlers;
 use crate::http::handlers::Context;
 use crate::http::head::HEAD_FIELDS_MAX;
+use crate::http::line;
 use crate::http::line::Line;
 use crate::http::rate_limit::Met;
 use crate::http::request;
@@ -215,8 +216,8 @@ pub(super) async fn answer(
         is_upload,
         took,
     });
-    let milliseconds = line.milliseconds();
-    line.answered(&reply, cause.as_ref());
+    let milliseconds = line::milliseconds(took);
+    line.answered(&reply, milliseconds, cause.as_ref());
     let slow_ms = server.app.config.log.slow_upload_ms;
     if is_upload && slow_ms > 0 && milliseconds > slow_ms {
         log_stages(&stages, milliseconds, &request_id);
@@ -373,7 +374,7 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
 
 /// Where the time of a slow upload went. What is left of the whole is authentication and what the client waited for.
 fn log_stages(stages: &Stages, milliseconds: u64, request_id: &str) {
-    let took = |stage| u64::try_from(stages.took(stage).as_millis()).unwrap_or(u64::MAX);
+    let took = |stage| line::milliseconds(stages.took(stage));
     tracing::warn!(
         milliseconds,
         receive_ms = took(Stage::Receive),
