@@ -128,14 +128,21 @@ where
             Ok::<_, Infallible>(reply.await)
         }
     });
-    // Without a timer the head timeout would silently not exist.
-    http1::Builder::new()
+    bounded_http1(head_timeout)
+        .half_close(true)
+        .serve_connection(TokioIo::new(wire), service)
+}
+
+/// HTTP/1 with the bounds on heads that hold on every listener for strangers.
+pub(super) fn bounded_http1(head_timeout: Duration) -> http1::Builder {
+    let mut bounded = http1::Builder::new();
+    bounded
+        // Without a timer the head timeout would silently not exist.
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_FIELDS_MAX)
-        .half_close(true)
-        .serve_connection(TokioIo::new(wire), service)
+        .max_headers(HEAD_FIELDS_MAX);
+    bounded
 }
 
 async fn http2(

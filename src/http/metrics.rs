@@ -12,16 +12,15 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::http::connection::bounded_http1;
 use crate::http::crowd::Crowd;
-use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::http::wire::Wire;
 use crate::service::App;
 
@@ -61,11 +60,7 @@ async fn serve(stream: TcpStream, app: Arc<App>, patience: Duration) {
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(answer(&app, &request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_FIELDS_MAX)
+    let connection = bounded_http1(patience)
         .keep_alive(false)
         .serve_connection(TokioIo::new(Wire::new(stream, PAGE_TIMEOUT)), service);
     match timeout(patience.saturating_add(PAGE_TIMEOUT), connection).await {

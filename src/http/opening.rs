@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,11 +23,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::http::body::{Body, Bounds, Tie};
+use crate::http::connection::bounded_http1;
 use crate::http::cors::Cors;
 use crate::http::error;
 use crate::http::framing::Violation;
 use crate::http::handlers::health;
-use crate::http::head::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 use crate::http::line;
 use crate::http::request;
 use crate::http::request::Refusal;
@@ -109,11 +108,7 @@ async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, terms: Terms) {
         let reply = answer(&terms, request, violation.map(|(_, violation)| *violation));
         async { Ok::<_, Infallible>(reply) }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_FIELDS_MAX)
+    let served = bounded_http1(REQUEST_TIMEOUT)
         .half_close(true)
         .keep_alive(false)
         .serve_connection(TokioIo::new(wire), service);
