@@ -64,12 +64,26 @@ impl Shared {
     ///
     /// [`Error::DiskFull`], and [`Error::Io`] if the system does not say how much is free.
     pub(super) fn check_room(&self, bytes: u64, removes: bool) -> Result<(), Error> {
-        let free = self.free_bytes()?;
         let free_min = if removes {
             self.free_bytes_min / 2
         } else {
             self.free_bytes_min
         };
+        self.check_free(bytes, free_min)
+    }
+
+    /// Whether so many bytes may be written that nobody is to keep. Uploads are not refused for their sake: as much as must
+    /// stay free for these is left to them once more.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Shared::check_room`].
+    pub(super) fn check_room_to_spare(&self, bytes: u64) -> Result<(), Error> {
+        self.check_free(bytes, self.free_bytes_min.saturating_mul(2))
+    }
+
+    fn check_free(&self, bytes: u64, free_min: u64) -> Result<(), Error> {
+        let free = self.free_bytes()?;
         let free_min = free_min.max(self.lacking_bytes.load(Ordering::Relaxed));
         if free < free_min.saturating_add(bytes) {
             return Err(Error::DiskFull { free, free_min });

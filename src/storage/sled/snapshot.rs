@@ -155,7 +155,7 @@ impl Kept {
             Some(whole) => {
                 let bytes = written(&whole)?;
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                check_room_to_spare(shared, length)?;
+                shared.check_room_to_spare(length)?;
                 let offset = self.length;
                 let put = self.file.write_all_at(&bytes, offset);
                 put.map_err(|error| io_failed(ATTEMPT, error))?;
@@ -224,17 +224,6 @@ impl Kept {
             damage: damage.clone(),
         }))
     }
-}
-
-/// Whether so many bytes may be put by. Uploads are not refused for the sake of an export: as much as must stay free
-/// for them is left to them once more.
-fn check_room_to_spare(shared: &Shared, bytes: u64) -> Result<(), Error> {
-    let free = shared.free_bytes()?;
-    let free_min = shared.free_bytes_min.saturating_mul(2);
-    if free < free_min.saturating_add(bytes) {
-        return Err(Error::DiskFull { free, free_min });
-    }
-    Ok(())
 }
 
 fn locked(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
