@@ -219,8 +219,7 @@ impl<'a> Source<'a> {
         for row in touched(window.y, window.size.height, tile_height) {
             for column in touched(window.x, window.size.width, tile_width) {
                 // An image that is not a grid is one tile, but libheif checks that tile against the size after `clap`.
-                let is_grid = self.tiling.columns > 1 || self.tiling.rows > 1;
-                let part = if is_grid {
+                let part = if self.tiling.is_grid() {
                     Part::Tile(column, row)
                 } else {
                     self.all()

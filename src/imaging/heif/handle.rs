@@ -39,6 +39,13 @@ pub(super) struct Tiling {
     pub height: u32,
 }
 
+impl Tiling {
+    /// Whether there is more than one tile.
+    pub(super) const fn is_grid(&self) -> bool {
+        self.columns > 1 || self.rows > 1
+    }
+}
+
 /// What of an image is decoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Part {
@@ -198,9 +205,8 @@ impl Handle {
     }
 
     fn is_coded_as_one(&self, part: Part) -> Result<bool, Refusal> {
-        let Tiling { columns, rows, .. } = self.tiling()?;
         let is_tile = matches!(part, Part::Tile(..));
-        Ok(is_tile || (columns <= 1 && rows <= 1))
+        Ok(is_tile || !self.tiling()?.is_grid())
     }
 
     fn decode_with(&self, options: &Options, part: Part) -> Result<Picture, Refusal> {

@@ -56,8 +56,7 @@ fn contents(picture: &Picture) -> impl PartialEq + std::fmt::Debug {
 /// Every tile of a file, or why there is none.
 fn tiles(source: &Source<'_>, codec: Codec) -> Vec<Option<Picture>> {
     let tiling = source.tiling;
-    let is_grid = tiling.columns > 1 || tiling.rows > 1;
-    if !is_grid || source.handle.has_alpha() {
+    if !tiling.is_grid() || source.handle.has_alpha() {
         return vec![source.handle.decode(codec, source.all()).ok()];
     }
     let places = (0..tiling.rows).flat_map(|y| (0..tiling.columns).map(move |x| Part::Tile(x, y)));
