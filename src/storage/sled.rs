@@ -4,8 +4,9 @@
 //! syncs), `opening`, `transaction`, `change` and `whole` (all or nothing), `commit` (one writing thread, many waiting
 //! callers), `headroom` (disks that will not take a write), `heal` (what follows an error), `undo` and `neighbours`
 //! (nobody reads what is not durable), `snapshot` (everybody as they were), `lookup` and `chunk` (checksums), `cache`
-//! (renditions in memory), `witness` (losses that sled does not notice), `forward` (old records), `compact` and `exchange` (space that is not used),
-//! `walk`, `audit`, `gap`, `counted` and `mend` (what is wrong nevertheless), `reserve` (room to open on a full disk).
+//! (renditions in memory), `witness` (losses that sled does not notice), `forward` (old records), `compact` and
+//! `exchange` (space that is not used), `walk`, `audit`, `gap`, `counted` and `mend` (what is wrong nevertheless),
+//! `reserve` (room to open on a full disk).
 //!
 //! Invariant: what a method of [`Store`] has answered with `Ok` was flushed before, and everything it needed for that
 //! was owned by the writing thread, so a caller that goes away changes nothing.
