@@ -29,6 +29,7 @@ use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::sled::commit;
 use crate::storage::sled::engine::Engine;
+use crate::storage::sled::engine::SEGMENT_BYTES;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
@@ -256,9 +257,10 @@ impl Copy {
         commit::flush(copy)
     }
 
-    /// Bytes of its files.
+    /// Bytes of its files, with the segment that is begun when it takes the place of the other.
     pub(super) fn size_bytes(&self) -> u64 {
-        size_bytes(&self.directory)
+        let segment = u64::try_from(SEGMENT_BYTES).unwrap_or(u64::MAX);
+        size_bytes(&self.directory).saturating_add(segment)
     }
 
     /// The engine, which goes on as the store's.
