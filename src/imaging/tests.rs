@@ -4,5 +4,5 @@ mod formats;
 mod oddities;
 mod quality;
 mod refusals;
-mod samples;
+pub(in crate::imaging) mod samples;
 mod shapes;

@@ -181,11 +181,7 @@ mod tests {
     use crate::imaging::geometry::Region;
     use crate::imaging::heif::Source;
     use crate::imaging::heif::handle::Part;
-
-    fn fixture(name: &str) -> Vec<u8> {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        std::fs::read(folder.join(name)).unwrap()
-    }
+    use crate::imaging::tests::samples::fixture;
 
     /// A picture of 10 bits with its code points changed to those of PQ: BT.709, PQ, BT.601.
     fn pq() -> Vec<u8> {

@@ -22,6 +22,7 @@ use crate::imaging::tests::samples::Shown;
 use crate::imaging::tests::samples::YELLOW;
 use crate::imaging::tests::samples::assert_near;
 use crate::imaging::tests::samples::cmyk_jpeg;
+use crate::imaging::tests::samples::fixture;
 use crate::imaging::tests::samples::jpeg;
 use crate::imaging::tests::samples::jpeg_with;
 use crate::imaging::tests::samples::png;
@@ -71,11 +72,6 @@ fn parameters_of_a_sequential_scan_do_not_matter() {
         assert_eq!(unusual.decoder, Decoder::Turbo);
         assert_near(Shown::nth(&unusual, 0).quarters(), COLORS);
     }
-}
-
-fn fixture(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-    std::fs::read(format!("{folder}/{name}")).unwrap()
 }
 
 #[track_caller]

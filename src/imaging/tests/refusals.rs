@@ -232,11 +232,7 @@ fn jpeg_with_a_flood_of_segments_is_read_in_one_go() {
 
 #[test]
 fn jpeg_with_a_flood_of_scans_is_malformed_at_once() {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/progressive.jpg"
-    );
-    let file = std::fs::read(file).unwrap();
+    let file = fixture("progressive.jpg");
     let scan = file.windows(2).rposition(|bytes| bytes == [0xFF, 0xDA]);
     let (scan, end) = (scan.unwrap(), file.len() - 2);
     let head_only = &file[scan..scan + 2 + usize::from(file[scan + 3])];

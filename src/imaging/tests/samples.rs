@@ -41,7 +41,7 @@ pub(super) fn quarters(width: usize, height: usize) -> Vec<u8> {
 }
 
 /// A file of `tests/fixtures`.
-pub(super) fn fixture(name: &str) -> Vec<u8> {
+pub(in crate::imaging) fn fixture(name: &str) -> Vec<u8> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     std::fs::read(folder.join(name)).unwrap()
 }
