@@ -4,7 +4,7 @@
 //! is bounded like that queue. Whose picture was slow goes with others of that kind for a while: there are small files
 //! that take seconds, and a few users who send them one after the other would have all workers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,14 +56,18 @@ struct Line {
     slow_until: Mutex<Option<Instant>>,
 }
 
+impl Line {
+    fn slow_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.slow_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Turn {
     /// Whether the picture is expected to be slow.
     pub(super) fn is_slow(&self) -> bool {
-        let until = *self
-            .line
-            .slow_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let until = *self.line.slow_until();
         until.is_some_and(|until| until > Instant::now())
     }
 
@@ -82,11 +86,7 @@ impl Turn {
         }
         let expected = time.saturating_mul(SLOW_FOR).min(SLOW_FOR_MAX);
         let until = Instant::now().checked_add(expected);
-        let mut slow_until = self
-            .line
-            .slow_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut slow_until = self.line.slow_until();
         *slow_until = until.max(*slow_until);
     }
 }
