@@ -29,7 +29,6 @@ use crate::storage::data_dir;
 use crate::storage::data_dir::DataDir;
 use crate::storage::sled::commit;
 use crate::storage::sled::engine::Engine;
-use crate::storage::sled::engine::SEGMENT_BYTES;
 use crate::storage::sled::engine::Table;
 use crate::storage::sled::engine::failed;
 use crate::storage::sled::engine::guarded;
@@ -257,10 +256,9 @@ impl Copy {
         commit::flush(copy)
     }
 
-    /// Bytes of its files, with the segment that is begun when it takes the place of the other.
+    /// Bytes of its files.
     pub(super) fn size_bytes(&self) -> u64 {
-        let segment = u64::try_from(SEGMENT_BYTES).unwrap_or(u64::MAX);
-        size_bytes(&self.directory).saturating_add(segment)
+        size_bytes(&self.directory)
     }
 
     /// The engine, which goes on as the store's.

@@ -47,7 +47,7 @@ pub(super) const SCHEMA_VERSION: u32 = 2;
 pub(super) const CHUNK_BYTES: usize = 8 * 1_024;
 
 /// Length of a segment of sled's log. Fixed when the database is made; sled refuses to open it with another.
-pub(super) const SEGMENT_BYTES: usize = 1_024 * 1_024;
+const SEGMENT_BYTES: usize = 1_024 * 1_024;
 
 /// How often sled writes out what nobody waits for and rewrites thinly filled segments, in milliseconds.
 /// Source: sled's default.

@@ -13,6 +13,8 @@ use super::{account, at, user, usual_picture};
 
 const USERS: u64 = 24;
 const REPLACEMENTS: u64 = 24;
+/// Length of a segment of the log.
+const SEGMENT_BYTES: u64 = 1_024 * 1_024;
 
 /// Replaces everybody's picture a number of times; the last has that seed and more.
 async fn churn(store: &Arc<dyn Store>, last: u64) {
@@ -107,8 +109,10 @@ async fn copy_that_is_not_smaller_is_let_go_and_the_store_goes_on() {
                 compacted.bytes_anew < compacted.bytes_before,
                 "{compacted:?}"
             );
+            // The log's last segment is written bit by bit: what saves less than one may be used up by the next.
+            let with_next = compacted.bytes_anew + SEGMENT_BYTES;
             assert!(
-                compacted.bytes_after < compacted.bytes_before,
+                compacted.bytes_after < compacted.bytes_before.max(with_next),
                 "{compacted:?}"
             );
         } else {
