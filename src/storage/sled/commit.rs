@@ -303,12 +303,13 @@ impl Committer {
         } = guarded("write to the database", || {
             transaction::commit(engine, changes, &fragile)
         })?;
-        self.shared.touched.note(touched);
         let Some(sequence) = sequence else {
             self.shared.undo.clear();
             return Ok(outcomes);
         };
-        guarded("write to the database", || engine.settle())?;
+        let settled = guarded("write to the database", || engine.settle(&touched));
+        self.shared.touched.note(touched);
+        settled?;
         let begin = Instant::now();
         let flushed = flush(engine);
         self.shared.activity.flushed(begin.elapsed());

@@ -53,6 +53,9 @@ const SEGMENT_BYTES: usize = 1_024 * 1_024;
 /// Source: sled's default.
 const CLEANING_INTERVAL_MS: u64 = 500;
 
+/// How often a write is tried that meets pages which cannot be read: each time it meets another one.
+const ATTEMPTS_MAX: usize = 64;
+
 /// How long to wait until threads of sled let go of a database that was closed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -145,20 +148,52 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Looks up all that a batch has written. sled splits and merges the leaves of its trees when somebody looks at
-    /// them, which takes writing: what is done now no reader has to do later, on a disk that takes no writes any more.
+    /// Looks up all that a batch has written, and what lies beside it. sled splits and merges the leaves of its trees when
+    /// somebody looks at them, which takes writing: what is done now no reader has to do later, on a disk that takes no
+    /// writes any more. What cannot be read of what lies beside it concerns its owners, and not whoever wrote.
     ///
     /// # Errors
     ///
     /// Those of the database.
-    pub(super) fn settle(&self) -> Result<(), Error> {
+    pub(super) fn settle(&self, written: &[(Table, Vec<u8>)]) -> Result<(), Error> {
+        let is_written = |table: Table, key: &[u8]| {
+            let mut written = written.iter();
+            written.any(|(written_to, written)| *written_to == table && written == key)
+        };
         for (table, before) in self.undo.all() {
             for key in before.keys() {
-                let found = self.table(table).get(key);
-                found.map_err(|error| failed("write to the database", error))?;
+                let found = self.past_unreadable(|| {
+                    let found = self.table(table).get(key);
+                    found.map_err(|error| failed("write to the database", error))
+                });
+                match found {
+                    Err(Error::Damaged { .. }) if !is_written(table, key) => {}
+                    found => drop(found?),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Tries again what has met a page that cannot be read, a bounded number of times. Beside writes, sled rewrites pages of
+    /// segments that have become thin, and a write fails if one of these cannot be read, whosever that is; it leaves that
+    /// page alone from then on. Source: sled 0.34.7, `PageCache::replace`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the last attempt.
+    pub(super) fn past_unreadable<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut outcome = attempt();
+        for _ in 1..ATTEMPTS_MAX {
+            match outcome {
+                Err(Error::Damaged { .. }) if !self.is_broken() => outcome = attempt(),
+                _ => break,
+            }
+        }
+        outcome
     }
 
     /// Whether sled has met an I/O error. From then on it fails every write and some reads, until it is opened anew.

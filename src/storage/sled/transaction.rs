@@ -3,7 +3,7 @@
 //! sled runs one transaction at a time and syncs at least once for each, so changes that wait together share one.
 //! Either all of a batch is in the database afterwards, also after a power cut, or nothing of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -65,6 +65,21 @@ pub(super) fn commit(
     changes: &[&Change],
     fragile: &[Fragile],
 ) -> Result<Committed, Error> {
+    let is_begun = Cell::new(false);
+    engine.past_unreadable(|| {
+        // What the attempt before has left is half of the batch.
+        if is_begun.replace(true) {
+            put_back_once(engine)?;
+        }
+        commit_once(engine, changes, fragile)
+    })
+}
+
+fn commit_once(
+    engine: &Engine,
+    changes: &[&Change],
+    fragile: &[Fragile],
+) -> Result<Committed, Error> {
     let committed = in_one(engine, |view| {
         let changes = changes.iter().zip(fragile);
         let outcomes = changes.map(|(change, fragile)| change.apply(view, fragile));
@@ -92,6 +107,10 @@ pub(super) fn commit(
 ///
 /// Those of the database.
 pub(super) fn put_back(engine: &Engine) -> Result<(), Error> {
+    engine.past_unreadable(|| put_back_once(engine))
+}
+
+fn put_back_once(engine: &Engine) -> Result<(), Error> {
     let before = engine.undo.all();
     in_one(engine, |view| {
         for (table, entries) in &before {
